@@ -1,0 +1,185 @@
+/*
+ * The walk down and the walk up. See io.h for the life of a request.
+ *
+ * A request is an array of stack locations and an index. The creator stands one above the last
+ * location; io_call_driver steps down, io_complete_request steps up:
+ *
+ *      stack_index    stack_count     the creator's place: no location of its own
+ *                     stack_count-1   the first driver called; holds the creator's routine
+ *                     ...
+ *                     0               the last driver; holds the routine of the one above
+ *
+ * A completion routine lives in the location of the driver that is called, not of the one that set
+ * it: so the walk up finds each routine in the location it leaves. An index at the creator's place
+ * or above means that no driver holds the request, so completing it again is always seen.
+ */
+#include "io/io.h"
+
+#include <string.h>
+
+enum { MAXIMUM_STACK_SIZE = 16 };
+
+static void reset_irp(struct irp *irp, int8_t stack_count)
+{
+	memset(irp, 0, sizeof(*irp) + (size_t)stack_count * sizeof(irp->stack[0]));
+	irp->stack_count = stack_count;
+	irp->stack_index = stack_count;
+	irp->current_location = &irp->stack[stack_count];
+}
+
+struct irp *io_allocate_irp(uint8_t stack_size)
+{
+	struct irp *irp;
+
+	if (stack_size == 0 || stack_size > MAXIMUM_STACK_SIZE)
+		return NULL;
+	irp = ex_allocate_pool(sizeof(*irp) + stack_size * sizeof(irp->stack[0]));
+	if (irp != NULL)
+		reset_irp(irp, (int8_t)stack_size);
+	return irp;
+}
+
+static bool is_held_by_driver(const struct irp *irp)
+{
+	return irp->stack_index < irp->stack_count;
+}
+
+void io_free_irp(struct irp *irp)
+{
+	if (is_held_by_driver(irp))
+		ke_bug_check("REQ-FREE-IN-USE", "a request is freed while a driver holds it");
+	ex_free_pool(irp);
+}
+
+void io_reuse_irp(struct irp *irp, ntstatus status)
+{
+	if (is_held_by_driver(irp))
+		ke_bug_check("REQ-REUSE-IN-FLIGHT", "a request is reused while a driver holds it");
+	reset_irp(irp, irp->stack_count);
+	irp->io_status.status = status;
+}
+
+struct irp *io_build_device_io_control_request(enum irp_major_function major,
+					       struct device_object *device, struct kevent *event,
+					       struct io_status_block *iosb)
+{
+	struct irp *irp = io_allocate_irp(device->stack_size);
+
+	if (irp == NULL)
+		return NULL;
+	irp->flags |= IRP_SYNCHRONOUS_API;
+	irp->user_event = event;
+	irp->user_iosb = iosb;
+	io_get_next_irp_stack_location(irp)->major_function = (uint8_t)major;
+	return irp;
+}
+
+void io_initialize_device(struct device_object *device, const struct driver_object *driver,
+			  struct device_object *lower, void *extension)
+{
+	device->driver_object = driver;
+	device->lower_device = lower;
+	device->device_extension = extension;
+	device->stack_size = (uint8_t)(lower != NULL ? lower->stack_size + 1 : 1);
+}
+
+void io_copy_current_irp_stack_location_to_next(struct irp *irp)
+{
+	struct io_stack_location *current = io_get_current_irp_stack_location(irp);
+	struct io_stack_location *next = io_get_next_irp_stack_location(irp);
+
+	*next = *current;
+	next->completion_routine =
+		NULL; /* the driver above's: it runs when this location completes */
+	next->context = NULL;
+	next->control = 0;
+}
+
+void io_mark_irp_pending_at(struct irp *irp, const struct ke_site *site)
+{
+	if (!is_held_by_driver(irp))
+		ke_bug_check_at(site, "REQ-MARKED-NOT-PENDING",
+				"a request is marked pending by one who owns no stack location");
+	irp->current_location->control |= SL_PENDING_RETURNED;
+}
+
+ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
+			   const struct ke_site *site)
+{
+	struct io_stack_location *location;
+	driver_dispatch *dispatch;
+
+	if (irp->stack_index <= 0)
+		ke_bug_check_at(site, "REQ-STACK-EXHAUSTED",
+				"a request with %d stack locations is sent to one driver too many",
+				irp->stack_count);
+	irp->stack_index--;
+	location = --irp->current_location;
+	location->device_object = device;
+	dispatch = device->driver_object->major_function[location->major_function];
+	if (dispatch == NULL)
+		return io_finish_request_at(irp, STATUS_INVALID_DEVICE_REQUEST, 0, site);
+	return dispatch(device, irp);
+}
+
+static bool wants_to_know(const struct io_stack_location *location, const struct irp *irp)
+{
+	if (location->completion_routine == NULL)
+		return false;
+	if (nt_success(irp->io_status.status) && (location->control & SL_INVOKE_ON_SUCCESS))
+		return true;
+	if (!nt_success(irp->io_status.status) && (location->control & SL_INVOKE_ON_ERROR))
+		return true;
+	return interlocked_read(&irp->cancel) != 0 && (location->control & SL_INVOKE_ON_CANCEL);
+}
+
+/* The end of the walk for a request that a thread waits for: nobody else cleans up. */
+static void finish_synchronous_api(struct irp *irp)
+{
+	struct kevent *event = irp->user_event;
+
+	io_unlock_buffer(irp);
+	*irp->user_iosb = irp->io_status;
+	ex_free_pool(irp);
+	ke_set_event(event); /* last: the waiter's stack holds the event and the status block */
+}
+
+void io_complete_request_at(struct irp *irp, const struct ke_site *site)
+{
+	if (!is_held_by_driver(irp))
+		ke_bug_check_at(site, "REQ-DOUBLE-COMPLETE",
+				"a request is completed that no driver holds");
+	if (irp->io_status.status == STATUS_PENDING)
+		ke_bug_check_at(site, "REQ-COMPLETE-PENDING",
+				"a request is completed with STATUS_PENDING");
+	while (is_held_by_driver(irp)) {
+		struct io_stack_location *left = irp->current_location++;
+		struct device_object *above;
+
+		irp->stack_index++;
+		irp->pending_returned = (left->control & SL_PENDING_RETURNED) != 0;
+		above = is_held_by_driver(irp) ? irp->current_location->device_object : NULL;
+		if (wants_to_know(left, irp)) {
+			/* From here the request may be freed unless the routine lets go of it. */
+			if (left->completion_routine(above, irp, left->context) ==
+			    STATUS_MORE_PROCESSING_REQUIRED)
+				return;
+		} else if (irp->pending_returned && above != NULL) {
+			irp->current_location->control |= SL_PENDING_RETURNED;
+		}
+	}
+	if (!(irp->flags & IRP_SYNCHRONOUS_API))
+		ke_bug_check_at(
+			site, "REQ-LOST",
+			"a request of io_allocate_irp's is completed and no routine took it back");
+	finish_synchronous_api(irp);
+}
+
+ntstatus io_finish_request_at(struct irp *irp, ntstatus status, uintptr_t information,
+			      const struct ke_site *site)
+{
+	irp->io_status.status = status;
+	irp->io_status.information = information;
+	io_complete_request_at(irp, site);
+	return status;
+}

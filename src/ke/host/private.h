@@ -1,0 +1,80 @@
+/*
+ * What the files of ke/host share. The state of this executive, all of it:
+ *
+ *   host_self     one a thread: its IRQL, its processor, its free memory
+ *   host          one a process: the processors, what runs on them, what is allocated
+ */
+#ifndef XPORT_KE_HOST_PRIVATE_H
+#define XPORT_KE_HOST_PRIVATE_H
+
+#include <pthread.h>
+
+#include "ke/ke.h"
+
+enum {
+	POOL_CLASSES = 8,	/* 64 bytes to 8 KiB */
+	POOL_CACHE_BLOCKS = 256 /* kept for each class and thread */
+};
+
+struct pool_block {
+	struct pool_block *next;
+	const struct ke_site *site;
+};
+
+struct host_thread {
+	kirql irql;
+	unsigned processor_number;
+	struct host_processor *processor; /* NULL on a system thread */
+	uint32_t wake;			  /* futex: this thread's wait is over */
+	int64_t pool_outstanding; /* allocated minus freed here; the sum over threads counts */
+	struct pool_block *pool_free[POOL_CLASSES];
+	unsigned pool_free_count[POOL_CLASSES];
+};
+
+/* One virtual processor. The lists and flags are guarded by `lock`. */
+struct host_processor {
+	uint32_t lock;
+	bool parked;   /* waits in epoll with nothing to do: whoever brings work wakes it */
+	bool stopping; /* leave when there is nothing to do */
+	unsigned number;
+	struct list_entry interrupts;
+	struct list_entry dpcs;
+	struct list_entry timers; /* by due time */
+	struct list_entry work_items;
+	int epoll_fd;
+	int wake_fd;
+	pthread_t thread;
+} __attribute__((aligned(128)));
+
+struct host_state {
+	struct host_processor *processors;
+	unsigned processor_count;
+	uint32_t running;
+	uint32_t next_home;	  /* the processor that the next system thread is counted to */
+	int64_t pool_outstanding; /* of the threads that have ended */
+};
+
+extern _Thread_local struct host_thread host_self;
+extern struct host_state host;
+
+/* A lock without IRQL or owner, for this room's own short sections. */
+void host_lock(uint32_t *lock);
+
+static inline void host_unlock(uint32_t *lock)
+{
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+}
+
+/* processor.c */
+ntstatus host_processor_open(struct host_processor *processor, unsigned number);
+void host_processor_close(struct host_processor *processor);
+void *host_processor_main(void *processor);
+void host_processor_wake(struct host_processor *processor);
+
+/* interrupt.c */
+void host_run_interrupt(struct kinterrupt *interrupt, uint32_t epoll_events);
+
+/* pool.c: adds this thread's balance to the process's and frees what it kept. */
+void host_pool_leave_thread(void);
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * A virtual processor on the host: one thread that runs, in this order and for ever,
+ *
+ *   interrupts    requested ones, and descriptors whose readiness changed
+ *   DPCs          until there are none
+ *   timers        those that are due queue their DPCs, which run in the next turn
+ *   work items    those that stand in the queue now, not those that they queue
+ *
+ * and parks in epoll when it found nothing. Whoever brings work to a parked processor clears
+ * `parked` under the lock and writes to the wake descriptor, once. A processor that runs anyway is
+ * not woken: it looks at its lists under the same lock before it parks, so no work is missed.
+ *
+ * The wake descriptor is edge-triggered and never read: each write is an edge.
+ *
+ * A DPC, timer or work item stands in the lists of the processor that it was initialised for, and
+ * is guarded by that processor's lock. `queued` is cleared before the routine runs, so that the
+ * routine, or anyone from then on, may queue it again.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "ke/host/private.h"
+
+enum { EVENTS_PER_TURN = 64 };
+
+ntstatus host_processor_open(struct host_processor *processor, unsigned number)
+{
+	struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+
+	memset(processor, 0, sizeof(*processor));
+	processor->number = number;
+	initialize_list_head(&processor->interrupts);
+	initialize_list_head(&processor->dpcs);
+	initialize_list_head(&processor->timers);
+	initialize_list_head(&processor->work_items);
+	processor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	processor->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (processor->epoll_fd >= 0 && processor->wake_fd >= 0 &&
+	    epoll_ctl(processor->epoll_fd, EPOLL_CTL_ADD, processor->wake_fd, &wake) == 0)
+		return STATUS_SUCCESS;
+	host_processor_close(processor);
+	return STATUS_INSUFFICIENT_RESOURCES;
+}
+
+void host_processor_close(struct host_processor *processor)
+{
+	if (processor->epoll_fd >= 0)
+		close(processor->epoll_fd);
+	if (processor->wake_fd >= 0)
+		close(processor->wake_fd);
+}
+
+void host_processor_wake(struct host_processor *processor)
+{
+	uint64_t one = 1;
+
+	/* Can only fail when the counter is full, and then an edge is pending anyway. */
+	if (write(processor->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Links entry with the lock held, lets go of it, and wakes the processor if it was parked. */
+static void insert_and_unlock(struct host_processor *processor, struct list_entry *after,
+			      struct list_entry *entry)
+{
+	bool wake = processor->parked;
+
+	insert_list_after(after, entry);
+	processor->parked = false;
+	host_unlock(&processor->lock);
+	if (wake)
+		host_processor_wake(processor);
+}
+
+static uint32_t home(unsigned processor)
+{
+	return processor == KE_ANY_PROCESSOR ? host_self.processor_number : processor;
+}
+
+/* ---- Deferred procedure calls -------------------------------------------------------------- */
+
+void ke_initialize_dpc(struct kdpc *dpc, ke_deferred_routine *routine, void *context,
+		       unsigned processor)
+{
+	*dpc = (struct kdpc){.routine = routine, .context = context, .processor = home(processor)};
+	initialize_list_head(&dpc->entry);
+}
+
+bool ke_insert_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
+{
+	struct host_processor *processor = &host.processors[dpc->processor];
+
+	(void)site;
+	host_lock(&processor->lock);
+	if (dpc->queued) {
+		host_unlock(&processor->lock);
+		return false;
+	}
+	dpc->queued = 1;
+	insert_and_unlock(processor, processor->dpcs.prev, &dpc->entry);
+	return true;
+}
+
+bool ke_remove_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
+{
+	struct host_processor *processor = &host.processors[dpc->processor];
+	bool queued;
+
+	(void)site;
+	host_lock(&processor->lock);
+	queued = dpc->queued;
+	if (queued)
+		remove_entry_list(&dpc->entry);
+	dpc->queued = 0;
+	host_unlock(&processor->lock);
+	return queued;
+}
+
+struct flush {
+	struct kdpc dpc;
+	struct kevent passed;
+};
+
+static void flush_passed(struct kdpc *dpc, void *context)
+{
+	(void)dpc;
+	ke_set_event(&((struct flush *)context)->passed);
+}
+
+/* DPCs of a processor run in order, so one queued now ends after all that were queued before. */
+void ke_flush_queued_dpcs_at(const struct ke_site *site)
+{
+	for (unsigned i = 0; i < host.processor_count; i++) {
+		struct flush flush;
+
+		ke_initialize_event(&flush.passed, NOTIFICATION_EVENT, false);
+		ke_initialize_dpc(&flush.dpc, flush_passed, &flush, i);
+		ke_insert_queue_dpc_at(&flush.dpc, site);
+		ke_wait_for_single_object_at(&flush.passed, KE_WAIT_FOREVER, site);
+	}
+}
+
+static void run_dpcs(struct host_processor *processor)
+{
+	struct list_entry *entry;
+
+	for (;;) {
+		struct kdpc *dpc;
+
+		host_lock(&processor->lock);
+		entry = remove_head_list(&processor->dpcs);
+		if (entry != NULL)
+			containing_record(entry, struct kdpc, entry)->queued = 0;
+		host_unlock(&processor->lock);
+		if (entry == NULL)
+			return;
+		dpc = containing_record(entry, struct kdpc, entry);
+		host_self.irql = DISPATCH_LEVEL;
+		dpc->routine(dpc, dpc->context);
+		host_self.irql = PASSIVE_LEVEL;
+	}
+}
+
+/* ---- Timers -------------------------------------------------------------------------------- */
+
+void ke_initialize_timer(struct ktimer *timer)
+{
+	*timer = (struct ktimer){.processor = host_self.processor_number};
+	initialize_list_head(&timer->entry);
+}
+
+bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
+		     const struct ke_site *site)
+{
+	struct host_processor *processor = &host.processors[timer->processor];
+	uint64_t due_ns = ke_query_interrupt_time() + delay_ns;
+	struct list_entry *after;
+	bool was_armed;
+
+	(void)site;
+	host_lock(&processor->lock);
+	was_armed = timer->armed;
+	if (was_armed)
+		remove_entry_list(&timer->entry);
+	timer->armed = 1;
+	timer->due_ns = due_ns;
+	timer->dpc = dpc;
+	/* Most timers are set for later than all others, so look from the far end. */
+	for (after = processor->timers.prev; after != &processor->timers; after = after->prev)
+		if (containing_record(after, struct ktimer, entry)->due_ns <= due_ns)
+			break;
+	insert_and_unlock(processor, after, &timer->entry);
+	return was_armed;
+}
+
+bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
+{
+	struct host_processor *processor = &host.processors[timer->processor];
+	bool was_armed;
+
+	(void)site;
+	host_lock(&processor->lock);
+	was_armed = timer->armed;
+	if (was_armed)
+		remove_entry_list(&timer->entry);
+	timer->armed = 0;
+	host_unlock(&processor->lock);
+	return was_armed;
+}
+
+static void run_timers(struct host_processor *processor)
+{
+	uint64_t now;
+
+	if (is_list_empty(&processor->timers)) /* only a hint: looked at again before parking */
+		return;
+	now = ke_query_interrupt_time();
+	for (;;) {
+		struct ktimer *timer = NULL;
+		struct kdpc *dpc = NULL;
+
+		host_lock(&processor->lock);
+		if (!is_list_empty(&processor->timers))
+			timer = containing_record(processor->timers.next, struct ktimer, entry);
+		if (timer != NULL && timer->due_ns <= now) {
+			remove_entry_list(&timer->entry);
+			timer->armed = 0;
+			dpc = timer->dpc; /* the timer is its owner's again when the lock is free */
+		}
+		host_unlock(&processor->lock);
+		if (dpc == NULL)
+			return;
+		ke_insert_queue_dpc(dpc);
+	}
+}
+
+/* ---- Work items ---------------------------------------------------------------------------- */
+
+void ex_initialize_work_item(struct ex_work_item *item, ex_worker_routine *routine, void *context,
+			     unsigned processor)
+{
+	*item = (struct ex_work_item){
+		.routine = routine, .context = context, .processor = home(processor)};
+	initialize_list_head(&item->entry);
+}
+
+bool ex_queue_work_item_at(struct ex_work_item *item, const struct ke_site *site)
+{
+	struct host_processor *processor = &host.processors[item->processor];
+
+	(void)site;
+	host_lock(&processor->lock);
+	if (item->queued) {
+		host_unlock(&processor->lock);
+		return false;
+	}
+	item->queued = 1;
+	insert_and_unlock(processor, processor->work_items.prev, &item->entry);
+	return true;
+}
+
+static void run_work_items(struct host_processor *processor)
+{
+	struct list_entry batch, *entry;
+
+	initialize_list_head(&batch);
+	host_lock(&processor->lock);
+	append_tail_list(&batch, &processor->work_items);
+	host_unlock(&processor->lock);
+	while ((entry = remove_head_list(&batch)) != NULL) {
+		struct ex_work_item *item = containing_record(entry, struct ex_work_item, entry);
+
+		host_lock(&processor->lock);
+		item->queued = 0;
+		host_unlock(&processor->lock);
+		item->routine(item->context);
+	}
+}
+
+/* ---- The loop ------------------------------------------------------------------------------ */
+
+static void run_requested_interrupts(struct host_processor *processor)
+{
+	for (;;) {
+		struct list_entry *entry;
+
+		host_lock(&processor->lock);
+		entry = remove_head_list(&processor->interrupts);
+		if (entry != NULL)
+			containing_record(entry, struct kinterrupt, entry)->requested = 0;
+		host_unlock(&processor->lock);
+		if (entry == NULL)
+			return;
+		host_run_interrupt(containing_record(entry, struct kinterrupt, entry), 0);
+	}
+}
+
+static bool has_work(const struct host_processor *processor)
+{
+	return !is_list_empty(&processor->interrupts) || !is_list_empty(&processor->dpcs) ||
+	       !is_list_empty(&processor->work_items);
+}
+
+/*
+ * How long this turn may wait for descriptors: not at all with work at hand, until the first timer,
+ * or for ever. Sets `parked` when it may wait. False when the processor should end.
+ */
+static bool prepare_wait(struct host_processor *processor, struct timespec *wait,
+			 struct timespec **timeout)
+{
+	bool go_on = true;
+
+	*wait = (struct timespec){0, 0};
+	*timeout = wait;
+	host_lock(&processor->lock);
+	if (!has_work(processor)) {
+		processor->parked = true;
+		go_on = !processor->stopping;
+		if (is_list_empty(&processor->timers)) {
+			*timeout = NULL;
+		} else {
+			uint64_t now = ke_query_interrupt_time();
+			uint64_t due =
+				containing_record(processor->timers.next, struct ktimer, entry)
+					->due_ns;
+			uint64_t left = due > now ? due - now : 0;
+
+			wait->tv_sec = (time_t)(left / 1000000000u);
+			wait->tv_nsec = (long)(left % 1000000000u);
+		}
+	}
+	host_unlock(&processor->lock);
+	return go_on;
+}
+
+static bool poll_descriptors(struct host_processor *processor)
+{
+	struct epoll_event events[EVENTS_PER_TURN];
+	struct timespec wait, *timeout;
+	int count;
+
+	if (!prepare_wait(processor, &wait, &timeout))
+		return false;
+	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
+	host_lock(&processor->lock);
+	processor->parked = false;
+	host_unlock(&processor->lock);
+	if (count < 0 && errno != EINTR)
+		ke_bug_check("HOST", "epoll_pwait2: %s", strerror(errno));
+	for (int i = 0; i < count; i++)
+		if (events[i].data.ptr != NULL)
+			host_run_interrupt(events[i].data.ptr, events[i].events);
+	return true;
+}
+
+void *host_processor_main(void *context)
+{
+	struct host_processor *processor = context;
+
+	host_self.processor = processor;
+	host_self.processor_number = processor->number;
+	while (poll_descriptors(processor)) {
+		run_requested_interrupts(processor);
+		run_dpcs(processor);
+		run_timers(processor);
+		run_work_items(processor);
+	}
+	host_pool_leave_thread();
+	return NULL;
+}

@@ -1,0 +1,206 @@
+/*
+ * Addresses, and the connections that wait at them.
+ *
+ * A connection that listens stands in its address's list until a peer connects, the client gives
+ * up, or it is closed. The list is served by serve_waiting, which runs when a connection was added,
+ * when the listening socket is readable, and when a listener has gone. It takes the listener's
+ * request before it accepts a peer, so that a peer is never accepted for nobody; when there is no
+ * peer the request goes back. With no listener, peers wait in the kernel's backlog.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tcp/private.h"
+
+enum { BACKLOG = 128 };
+
+static struct tcp_address *tcp_address_of(struct tdi_address *base)
+{
+	return containing_record(base, struct tcp_address, base);
+}
+
+/* One served listener. */
+struct served {
+	struct tcp_connection *connection;
+	struct irp *irp; /* NULL: it was given up or closed */
+	int fd;		 /* -1: no peer, and `status` says why */
+	ntstatus status;
+	struct transport_address remote;
+};
+
+/*
+ * Takes the first listener off the list together with a peer for it, or with the reason why it
+ * will have none. False when there is nothing to do. Address lock held.
+ */
+static bool take_waiting(struct tcp_address *address, struct served *served)
+{
+	const struct tcp_options *options = tcp_options_of(address->base.provider);
+	struct tcp_connection *connection;
+	kirql irql;
+
+	if (is_list_empty(&address->waiting))
+		return false;
+	connection = containing_record(address->waiting.next, struct tcp_connection, waiting);
+	served->connection = connection;
+	served->fd = -1;
+	irql = ke_acquire_spin_lock(&connection->base.lock);
+	served->irp = tdi_provider_begin_establish(&connection->base);
+	if (served->irp != NULL) {
+		served->fd =
+			tcp_accept_socket(address->fd, options, &served->remote, &served->status);
+		if (served->fd < 0 && served->status == STATUS_PENDING) {
+			if (io_csq_return_irp(&connection->base.establishing, served->irp)) {
+				ke_release_spin_lock(&connection->base.lock, irql);
+				return false; /* it stays in the list */
+			}
+			served->status = STATUS_CANCELLED;
+		}
+	}
+	ke_release_spin_lock(&connection->base.lock, irql);
+	remove_entry_list(&connection->waiting);
+	return true;
+}
+
+static void finish_served(struct served *served)
+{
+	struct tcp_connection *connection = served->connection;
+
+	if (served->irp != NULL && served->fd >= 0) {
+		served->status = STATUS_SUCCESS;
+		if (!tcp_attach(connection, served->fd)) {
+			close(served->fd);
+			served->status = STATUS_LOCAL_DISCONNECT;
+		}
+	}
+	if (served->irp != NULL)
+		tdi_provider_end_establish(&connection->base, served->irp, served->status,
+					   &served->remote);
+	tdi_provider_drop(&connection->base); /* the list's */
+}
+
+static void serve_waiting(struct tcp_address *address)
+{
+	struct served served;
+	bool found;
+
+	do {
+		kirql irql = ke_acquire_spin_lock(&address->lock);
+
+		found = take_waiting(address, &served);
+		ke_release_spin_lock(&address->lock, irql);
+		if (found)
+			finish_served(&served);
+	} while (found);
+}
+
+static void accept_ready(struct kdpc *dpc, void *context)
+{
+	(void)dpc;
+	serve_waiting(context);
+}
+
+static bool listener_interrupted(struct kinterrupt *interrupt, void *context)
+{
+	struct tcp_address *address = context;
+
+	interrupt->events = 0;
+	ke_insert_queue_dpc(&address->accept_dpc);
+	return true;
+}
+
+/* Address lock held, or nobody else knows the address yet. */
+static ntstatus start_listening(struct tcp_address *address)
+{
+	ntstatus status;
+
+	if (address->listening)
+		return STATUS_SUCCESS;
+	if (listen(address->fd, BACKLOG) != 0)
+		return tcp_status_of(errno);
+	ke_connect_interrupt(&address->interrupt, listener_interrupted, address,
+			     address->accept_dpc.processor);
+	status = ke_host_watch_descriptor(&address->interrupt, address->fd);
+	address->listening = nt_success(status);
+	return status;
+}
+
+static void refuse_listener(struct tcp_connection *connection, ntstatus status)
+{
+	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+	struct irp *irp = tdi_provider_begin_establish(&connection->base);
+
+	ke_release_spin_lock(&connection->base.lock, irql);
+	if (irp != NULL)
+		tdi_provider_end_establish(&connection->base, irp, status, NULL);
+}
+
+void tcp_listen(struct tdi_connection *base)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+	struct tcp_address *address = tcp_address_of(base->address);
+	kirql irql = ke_acquire_spin_lock(&address->lock);
+	ntstatus status = start_listening(address);
+
+	if (nt_success(status)) {
+		kirql inner = ke_acquire_spin_lock(&base->lock);
+
+		tdi_provider_hold(base); /* the list's */
+		ke_release_spin_lock(&base->lock, inner);
+		insert_tail_list(&address->waiting, &connection->waiting);
+	}
+	ke_release_spin_lock(&address->lock, irql);
+	if (nt_success(status))
+		serve_waiting(address);
+	else
+		refuse_listener(connection, status);
+}
+
+static void free_address(struct kdpc *dpc, void *context)
+{
+	struct tcp_address *address = context;
+
+	(void)dpc;
+	close(address->fd);
+	ex_free_pool(address);
+}
+
+struct tdi_address *tcp_create_address(struct tdi_provider *provider,
+				       const struct transport_address *local, ntstatus *status)
+{
+	struct tcp_address *address = ex_allocate_pool(sizeof(*address));
+
+	if (address == NULL)
+		return NULL;
+	*address = (struct tcp_address){.base.local = *local};
+	tdi_provider_initialize_address(&address->base, provider);
+	ke_initialize_spin_lock(&address->lock);
+	initialize_list_head(&address->waiting);
+	ke_initialize_dpc(&address->accept_dpc, accept_ready, address, KE_ANY_PROCESSOR);
+	ke_initialize_dpc(&address->disconnected, free_address, address,
+			  address->accept_dpc.processor);
+	address->fd = tcp_open_socket(tcp_options_of(provider), local->address_type, status);
+	if (address->fd >= 0) {
+		*status = tcp_bind_socket(address->fd, local, false);
+		if (nt_success(*status) && local->port != 0)
+			*status = start_listening(address);
+		if (nt_success(*status)) {
+			tcp_local_address(address->fd, &address->base.local);
+			return &address->base;
+		}
+		close(address->fd);
+	}
+	ex_free_pool(address);
+	return NULL;
+}
+
+/* A queued accept_dpc runs before `disconnected`: both are for one processor. */
+void tcp_destroy_address(struct tdi_address *base)
+{
+	struct tcp_address *address = tcp_address_of(base);
+
+	if (address->listening)
+		ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
+	else
+		free_address(NULL, address);
+}

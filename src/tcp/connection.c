@@ -1,0 +1,272 @@
+/*
+ * The device, and the life of a connection's socket: connected or accepted, watched, ended.
+ *
+ * The service routine only notes what is ready; its DPC does the work. Both are for the interrupt's
+ * processor, so that when the interrupt is taken away, its `disconnected` DPC is behind any
+ * ready_dpc in the queue and is the last to run.
+ *
+ * Ending (tcp_abort) has two parts. The peer is reset at once, unless the client has released and
+ * nothing is under way. The interrupt goes when no page of a direct send is out any more, because
+ * the socket's error queue is where they come back.
+ */
+#include <unistd.h>
+
+#include "tcp/private.h"
+
+static bool connection_interrupted(struct kinterrupt *interrupt, void *context)
+{
+	struct tcp_connection *connection = context;
+
+	connection->ready |= interrupt->events;
+	interrupt->events = 0;
+	ke_insert_queue_dpc(&connection->ready_dpc);
+	return true;
+}
+
+struct taken {
+	struct tcp_connection *connection;
+	uint32_t ready;
+};
+
+static bool take_ready(void *context)
+{
+	struct taken *taken = context;
+
+	taken->ready = taken->connection->ready;
+	taken->connection->ready = 0;
+	return true;
+}
+
+/* If this connection is connecting, the kernel has decided. False if it is not. */
+static bool connect_decided(struct tcp_connection *connection)
+{
+	struct irp *irp = NULL;
+	bool connecting;
+	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+
+	connecting = connection->base.state == TDI_STATE_CONNECTING;
+	if (connecting) {
+		irp = tdi_provider_begin_establish(&connection->base);
+		connection->acknowledged_base = tcp_acknowledged_bytes(connection->fd);
+	}
+	ke_release_spin_lock(&connection->base.lock, irql);
+	if (!connecting)
+		return false;
+	if (irp != NULL)
+		tdi_provider_end_establish(&connection->base, irp, tcp_socket_error(connection->fd),
+					   NULL);
+	else
+		tdi_provider_fail(&connection->base, STATUS_CANCELLED); /* the client gave up */
+	return true;
+}
+
+/* An error, or news on the error queue. */
+static void attend_errors(struct tcp_connection *connection)
+{
+	struct list_entry completed;
+	ntstatus status;
+	kirql irql;
+
+	initialize_list_head(&completed);
+	irql = ke_acquire_spin_lock(&connection->base.lock);
+	tcp_reap(connection, &completed);
+	if (connection->base.state == TDI_STATE_CONNECTED) {
+		status = tcp_socket_error(connection->fd);
+		if (!nt_success(status))
+			tdi_provider_fail_locked(&connection->base, status, &completed);
+	}
+	ke_release_spin_lock(&connection->base.lock, irql);
+	tdi_provider_complete(&completed);
+}
+
+static void connection_ready(struct kdpc *dpc, void *context)
+{
+	struct tcp_connection *connection = context;
+	struct taken taken = {connection, 0};
+
+	(void)dpc;
+	ke_synchronize_execution(&connection->interrupt, take_ready, &taken);
+	if (connect_decided(connection))
+		taken.ready = KE_HOST_READABLE | KE_HOST_WRITABLE;
+	if (taken.ready & KE_HOST_ERROR)
+		attend_errors(connection);
+	if (taken.ready & KE_HOST_READABLE)
+		tdi_provider_run_pump(&connection->base, &connection->base.receive_pump);
+	/* News of returned pages lets a send that was put off go on, as room does. */
+	if (taken.ready & (KE_HOST_WRITABLE | KE_HOST_ERROR))
+		tdi_provider_run_pump(&connection->base, &connection->base.send_pump);
+}
+
+static void interrupt_gone(struct kdpc *dpc, void *context)
+{
+	struct tcp_connection *connection = context;
+
+	(void)dpc;
+	tdi_provider_drop(&connection->base); /* the interrupt's */
+}
+
+bool tcp_attach(struct tcp_connection *connection, int fd)
+{
+	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+	bool attached = connection->base.state != TDI_STATE_DISCONNECTED;
+
+	if (attached) {
+		connection->fd = fd;
+		connection->acknowledged_base = tcp_acknowledged_bytes(fd);
+		ke_connect_interrupt(&connection->interrupt, connection_interrupted, connection,
+				     connection->ready_dpc.processor);
+		tdi_provider_hold(&connection->base); /* the interrupt's */
+		connection->watched = true;
+		/* A socket that can't be watched would hang for ever. */
+		if (!nt_success(ke_host_watch_descriptor(&connection->interrupt, fd))) {
+			connection->fd = -1;
+			tcp_detach(connection);
+			attached = false;
+		}
+	}
+	ke_release_spin_lock(&connection->base.lock, irql);
+	return attached;
+}
+
+void tcp_detach(struct tcp_connection *connection)
+{
+	if (!connection->watched)
+		return;
+	connection->watched = false;
+	ke_disconnect_interrupt(&connection->interrupt, &connection->disconnected);
+}
+
+static void tcp_connect(struct tdi_connection *base, const struct transport_address *remote)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+	struct transport_address local = base->address->local;
+	ntstatus status = STATUS_SUCCESS;
+	struct irp *irp;
+	kirql irql;
+	int fd;
+
+	fd = tcp_open_socket(tcp_options_of(base->provider), remote->address_type, &status);
+	if (fd >= 0) {
+		local.port = 0; /* the address's own port is for those who listen */
+		if (local.address_type == remote->address_type)
+			status = tcp_bind_socket(fd, &local, true);
+		if (nt_success(status))
+			status = tcp_connect_socket(fd, remote);
+		if (nt_success(status)) { /* done or under way: the interrupt tells */
+			if (tcp_attach(connection, fd))
+				return;
+			status = STATUS_INSUFFICIENT_RESOURCES;
+		}
+		close(fd);
+	}
+	irql = ke_acquire_spin_lock(&base->lock);
+	irp = tdi_provider_begin_establish(base);
+	ke_release_spin_lock(&base->lock, irql);
+	if (irp != NULL)
+		tdi_provider_end_establish(base, irp, status, NULL);
+}
+
+static void tcp_abort(struct tdi_connection *base, enum tdi_connection_state was,
+		      struct list_entry *completed)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+
+	if (was == TDI_STATE_LISTENING) {
+		struct tcp_address *address =
+			containing_record(base->address, struct tcp_address, base);
+
+		/* To take it off the list; not here, for the address's lock comes first. */
+		ke_insert_queue_dpc(&address->accept_dpc);
+	}
+	if (connection->fd < 0)
+		return;
+	connection->acknowledged_bytes =
+		tcp_acknowledged_bytes(connection->fd) - connection->acknowledged_base;
+	if (!base->send_ended || !is_list_empty(&connection->unsent) ||
+	    !is_list_empty(&connection->inflight))
+		tcp_reset_socket(connection->fd);
+	if (base->send_pump.running)
+		base->send_pump.again = true; /* the unsent are in its hands */
+	else
+		tcp_fail_unsent(connection, completed);
+	if (base->receive_pump.running)
+		base->receive_pump.again = true;
+	tcp_reap(connection, completed);
+}
+
+static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *info)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+
+	if (base->state == TDI_STATE_CONNECTED)
+		connection->acknowledged_bytes =
+			tcp_acknowledged_bytes(connection->fd) - connection->acknowledged_base;
+	/* The kernel counts the end of the stream as a byte. */
+	if (connection->acknowledged_bytes > connection->sent_bytes)
+		connection->acknowledged_bytes = connection->sent_bytes;
+	*info = (struct tdi_connection_info){.sent_bytes = connection->sent_bytes,
+					     .acknowledged_bytes = connection->acknowledged_bytes,
+					     .received_bytes = connection->received_bytes,
+					     .copied_sends = connection->copied_sends,
+					     .delayed_sends = connection->delayed_sends};
+}
+
+static struct tdi_connection *tcp_create_connection(struct tdi_provider *provider)
+{
+	struct tcp_connection *connection = ex_allocate_pool(sizeof(*connection));
+
+	if (connection == NULL)
+		return NULL;
+	*connection = (struct tcp_connection){.fd = -1};
+	tdi_provider_initialize_connection(&connection->base, provider);
+	initialize_list_head(&connection->unsent);
+	initialize_list_head(&connection->inflight);
+	initialize_list_head(&connection->waiting);
+	ke_initialize_dpc(&connection->ready_dpc, connection_ready, connection, KE_ANY_PROCESSOR);
+	ke_initialize_dpc(&connection->disconnected, interrupt_gone, connection,
+			  connection->ready_dpc.processor);
+	ke_initialize_timer(&connection->ack_timer);
+	ke_initialize_dpc(&connection->ack_dpc, tcp_ack_timer_expired, connection,
+			  KE_ANY_PROCESSOR);
+	return &connection->base;
+}
+
+static void tcp_destroy_connection(struct tdi_connection *base)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+
+	if (connection->fd >= 0)
+		close(connection->fd);
+	ex_free_pool(connection);
+}
+
+/* ---- The device ---------------------------------------------------------------------------- */
+
+static const struct tdi_provider_ops tcp_ops = {
+	.create_address = tcp_create_address,
+	.destroy_address = tcp_destroy_address,
+	.create_connection = tcp_create_connection,
+	.destroy_connection = tcp_destroy_connection,
+	.connect = tcp_connect,
+	.listen = tcp_listen,
+	.send = tcp_send_step,
+	.receive = tcp_receive_step,
+	.abort = tcp_abort,
+	.query = tcp_query,
+};
+
+struct device_object *tcp_create_device(const struct tcp_options *options)
+{
+	struct tcp_device *device = ex_allocate_pool(sizeof(*device));
+
+	if (device == NULL)
+		return NULL;
+	device->options = *options;
+	tdi_provider_initialize(&device->provider, &tcp_ops);
+	return &device->provider.device;
+}
+
+void tcp_delete_device(struct device_object *device)
+{
+	ex_free_pool(containing_record(device, struct tcp_device, provider.device));
+}

@@ -1,0 +1,133 @@
+/*
+ * What the files of tcp share.
+ *
+ * A connection's socket is opened or accepted, watched, and closed only when the last user of the
+ * connection has gone: a pump may be in a system call on it at any moment. To end it earlier is to
+ * reset it (tcp_reset_socket), which leaves the descriptor.
+ *
+ * Users of a connection that tcp adds: the interrupt, from attach until its `disconnected` DPC; the
+ * place in an address's list of waiting listeners; the acknowledgement timer while it is armed.
+ */
+#ifndef XPORT_TCP_PRIVATE_H
+#define XPORT_TCP_PRIVATE_H
+
+#include "ke/host/host.h"
+#include "tcp/tcp.h"
+#include "tdi/provider.h"
+
+struct tcp_device {
+	struct tdi_provider provider;
+	struct tcp_options options;
+};
+
+/*
+ * A local address: a bound socket. With a port of the client's choice it listens from the start, as
+ * this is what makes the port its own; with a free port from the first TDI_LISTEN on.
+ */
+struct tcp_address {
+	struct tdi_address base;
+	struct kspin_lock lock; /* taken before a connection's, never after */
+	int fd;
+	bool listening;
+	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */
+	struct kinterrupt interrupt;
+	struct kdpc accept_dpc;
+	struct kdpc disconnected;
+};
+
+/* How far a send has come, kept in its IRP's driver_context[0..2]. */
+struct tcp_send {
+	uint64_t end_offset;  /* of its last byte in the stream, once all are handed over */
+	uint32_t accepted;    /* bytes that the kernel has taken */
+	uint32_t first_call;  /* of its direct system calls, by the kernel's count */
+	uint32_t calls;	      /* how many these were */
+	uint32_t outstanding; /* of these, whose pages are not returned */
+};
+
+_Static_assert(sizeof(struct tcp_send) <= 3 * sizeof(void *), "must fit driver_context[0..2]");
+
+struct tcp_connection {
+	struct tdi_connection base;
+	int fd; /* -1 before there is one */
+	struct kinterrupt interrupt;
+	struct kdpc ready_dpc;
+	struct kdpc disconnected;
+	uint32_t ready; /* events taken by the service routine; guarded by the interrupt's lock */
+
+	/* Sending; guarded by the connection's lock. */
+	struct list_entry unsent; /* out of the queue, not wholly accepted; the send pump's */
+	uint32_t unsent_count;
+	struct list_entry inflight; /* direct: accepted, not settled, in order */
+	uint64_t sent_bytes;
+	uint64_t acknowledged_base;  /* what the kernel counted before the first byte */
+	uint64_t acknowledged_bytes; /* as last looked up */
+	uint32_t next_call;
+	bool copy_once; /* the next direct send must do without locked pages */
+	bool watched;
+	bool ack_timer_armed;
+	struct ktimer ack_timer;
+	struct kdpc ack_dpc;
+
+	uint64_t received_bytes;
+	uint64_t copied_sends;
+	uint64_t delayed_sends;
+	struct list_entry waiting; /* in the address's list */
+};
+
+static inline struct tcp_connection *tcp_connection_of(struct tdi_connection *base)
+{
+	return containing_record(base, struct tcp_connection, base);
+}
+
+static inline const struct tcp_options *tcp_options_of(const struct tdi_provider *provider)
+{
+	return &containing_record(provider, struct tcp_device, provider)->options;
+}
+
+static inline struct tcp_send *tcp_send_of(struct irp *irp)
+{
+	return (struct tcp_send *)(void *)irp->driver_context;
+}
+
+/* socket.c: system calls on sockets, in terms of status codes. */
+ntstatus tcp_status_of(int error);
+int tcp_open_socket(const struct tcp_options *options, uint16_t address_type, ntstatus *status);
+ntstatus tcp_bind_socket(int fd, const struct transport_address *address, bool connecting);
+ntstatus tcp_connect_socket(int fd, const struct transport_address *remote);
+/* The next connection that waits at a listening socket; -1 and *status, STATUS_PENDING for none. */
+int tcp_accept_socket(int fd, const struct tcp_options *options, struct transport_address *remote,
+		      ntstatus *status);
+void tcp_local_address(int fd, struct transport_address *address);
+ntstatus tcp_socket_error(int fd);
+uint64_t tcp_acknowledged_bytes(int fd);
+void tcp_reset_socket(int fd);
+void tcp_release_socket(int fd);
+
+/* address.c */
+struct tdi_address *tcp_create_address(struct tdi_provider *provider,
+				       const struct transport_address *local, ntstatus *status);
+void tcp_destroy_address(struct tdi_address *address);
+void tcp_listen(struct tdi_connection *connection);
+
+/*
+ * connection.c: gives the connection its socket and begins to watch it; false when the connection
+ * was closed meanwhile, and the socket is still the caller's. Lock not held.
+ */
+bool tcp_attach(struct tcp_connection *connection, int fd);
+
+/* The connection's interrupt may go: nothing more is expected of the socket. Lock held. */
+void tcp_detach(struct tcp_connection *connection);
+
+/* send.c */
+tdi_pump_step tcp_send_step;
+void tcp_fail_unsent(struct tcp_connection *connection, struct list_entry *completed);
+/* Reads what the error queue says about direct sends, and completes those that are done. Lock held.
+ */
+void tcp_reap(struct tcp_connection *connection, struct list_entry *completed);
+void tcp_settle(struct tcp_connection *connection, struct list_entry *completed);
+void tcp_ack_timer_expired(struct kdpc *dpc, void *context);
+
+/* receive.c */
+tdi_pump_step tcp_receive_step;
+
+#endif

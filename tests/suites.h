@@ -1,0 +1,13 @@
+/* The suites of this program; each stage's file registers its own. */
+#ifndef XPORT_TESTS_SUITES_H
+#define XPORT_TESTS_SUITES_H
+
+void register_suites(void);
+
+void register_ke_suite(void);
+void register_io_suite(void);
+void register_send_suite(void);
+void register_link_suites(void);
+void register_tcp_suites(void); /* host only */
+
+#endif

@@ -1,0 +1,10 @@
+#include "suites.h"
+
+void register_suites(void)
+{
+	register_ke_suite();
+	register_io_suite();
+	register_send_suite();
+	register_link_suites();
+	register_tcp_suites();
+}

@@ -1,0 +1,14 @@
+#include <CUnit/CUnit.h>
+
+#include "suites.h"
+
+CU_ErrorCode register_sim_suite(void);
+
+void register_suites(void)
+{
+	register_ke_suite();
+	register_sim_suite();
+	register_io_suite();
+	register_send_suite();
+	register_link_suites();
+}

@@ -1,0 +1,236 @@
+/*
+ * The tcp transport: the conformance suite over loopback, and what only kernel TCP can show. The
+ * peer of the cases here is a plain socket, so that it can misbehave in ways that no client of
+ * xport's could.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "executive.h"
+#include "suites.h"
+#include "tcp/tcp.h"
+#include "transport_client.h"
+#include "transport_conformance.h"
+
+static struct device_object *create(const struct conformance_options *options)
+{
+	struct tcp_options tcp = {.direct = options->direct};
+
+	if (options->small_buffers)
+		tcp.send_buffer_bytes = tcp.receive_buffer_bytes = 65536;
+	return tcp_create_device(&tcp);
+}
+
+static struct transport_address loopback(void)
+{
+	return (struct transport_address){.address_type = TDI_ADDRESS_TYPE_IP,
+					  .address = {127, 0, 0, 1}};
+}
+
+static struct transport_address loopback6(void)
+{
+	struct transport_address address = {.address_type = TDI_ADDRESS_TYPE_IP6};
+
+	address.address[15] = 1;
+	return address;
+}
+
+static const struct conformance_provider tcp_provider = {"tcp", create, tcp_delete_device, loopback,
+							 true};
+
+/* ---- A plain socket as the peer ------------------------------------------------------------ */
+
+struct plain {
+	struct tcp_options options;
+	struct device_object *device;
+	struct file_object address, connection;
+	int listener;
+	int peer;
+};
+
+/* A connection of xport's to a plain socket that has `receive_bytes` of buffer (0: as it is). */
+static bool connect_plain(struct plain *plain, int receive_bytes)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct transport_address local = loopback(), remote = loopback();
+	socklen_t length = sizeof(in);
+
+	plain->listener = socket(AF_INET, SOCK_STREAM, 0);
+	if (receive_bytes > 0)
+		setsockopt(plain->listener, SOL_SOCKET, SO_RCVBUF, &receive_bytes,
+			   sizeof(receive_bytes));
+	CU_ASSERT_EQUAL_FATAL(bind(plain->listener, (struct sockaddr *)&in, sizeof(in)), 0);
+	CU_ASSERT_EQUAL_FATAL(listen(plain->listener, 1), 0);
+	getsockname(plain->listener, (struct sockaddr *)&in, &length);
+	remote.port = ntohs(in.sin_port);
+	plain->device = tcp_create_device(&plain->options);
+	CU_ASSERT_EQUAL(tdi_open_transport_address(plain->device, &local, &plain->address),
+			STATUS_SUCCESS);
+	CU_ASSERT_TRUE(open_endpoint(&plain->connection, plain->device, &plain->address));
+	CU_ASSERT_EQUAL(tdi_connect(&plain->connection, &remote, SOON), STATUS_SUCCESS);
+	plain->peer = accept(plain->listener, NULL, NULL);
+	CU_ASSERT(plain->peer >= 0);
+	return plain->peer >= 0;
+}
+
+static void close_plain(struct plain *plain)
+{
+	tdi_close(&plain->connection);
+	tdi_close(&plain->address);
+	ke_flush_queued_dpcs();
+	tcp_delete_device(plain->device);
+	if (plain->peer >= 0)
+		close(plain->peer);
+	close(plain->listener);
+}
+
+static void reset_peer(struct plain *plain)
+{
+	struct linger linger = {1, 0};
+
+	setsockopt(plain->peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close(plain->peer);
+	plain->peer = -1;
+}
+
+/* ---- Cases --------------------------------------------------------------------------------- */
+
+enum { BLOCKS = 16, BLOCK = 65536 };
+
+/* The kernel returns the pages of all sixteen after the reset, whatever the peer has acknowledged.
+ */
+static void reset_with_direct_sends(void *context)
+{
+	struct plain plain = {.options = {.direct = true}};
+	char *memory = need_pool(BLOCKS * BLOCK);
+	struct request requests[BLOCKS];
+	struct tdi_connection_info info;
+	uint64_t succeeded = 0;
+	unsigned failed = 0;
+	char byte;
+
+	(void)context;
+	memset(memory, 'x', BLOCKS * BLOCK);
+	if (!connect_plain(&plain, 32768))
+		return;
+	for (int i = 0; i < BLOCKS; i++)
+		start_send(&requests[i], &plain.connection, memory + i * BLOCK, BLOCK, NULL);
+	CU_ASSERT_EQUAL(recv(plain.peer, &byte, 1, 0), 1);
+	ke_delay_execution_thread(20000000);
+	reset_peer(&plain);
+	for (int i = 0; i < BLOCKS; i++) {
+		ntstatus status = wait_for_request(&requests[i], "a send ends after the reset");
+
+		CU_ASSERT(status == STATUS_SUCCESS || status == STATUS_CONNECTION_RESET);
+		if (status == STATUS_SUCCESS)
+			succeeded += BLOCK;
+		else
+			failed++;
+	}
+	info = info_of(&plain.connection);
+	CU_ASSERT(succeeded <= info.acknowledged_bytes);
+	CU_ASSERT(info.acknowledged_bytes < (uint64_t)BLOCKS * BLOCK);
+	CU_ASSERT(failed > 0);
+	for (int i = 0; i < BLOCKS; i++)
+		end_request(&requests[i]);
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_reset_with_direct_sends(void)
+{
+	in_executive(reset_with_direct_sends, NULL);
+}
+
+/* A process that dies without having released must not look like one that has finished. */
+static void close_resets(void *context)
+{
+	struct plain plain = {.options = {.direct = false}};
+	char buffer[100] = "x";
+
+	(void)context;
+	if (!connect_plain(&plain, 0))
+		return;
+	CU_ASSERT_EQUAL(tdi_send_stream(&plain.connection, buffer, sizeof(buffer), 0), 100);
+	CU_ASSERT_EQUAL(recv(plain.peer, buffer, sizeof(buffer), 0), 100);
+	tdi_close(&plain.connection);
+	CU_ASSERT_EQUAL(recv(plain.peer, buffer, sizeof(buffer), 0), -1);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+}
+
+static void test_close_resets(void)
+{
+	in_executive(close_resets, NULL);
+}
+
+/* Released, then closed at once: the kernel still delivers everything. */
+static void release_delivers(void *context)
+{
+	struct plain plain = {.options = {.direct = false}};
+	char *memory = need_pool(1000000), buffer[10000];
+	uint64_t total = 0;
+	ssize_t got;
+
+	(void)context;
+	memset(memory, 'y', 1000000);
+	if (!connect_plain(&plain, 0))
+		return;
+	CU_ASSERT_EQUAL(tdi_send_stream(&plain.connection, memory, 1000000, 0), 1000000);
+	CU_ASSERT_EQUAL(tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
+	tdi_close(&plain.connection);
+	while ((got = recv(plain.peer, buffer, sizeof(buffer), 0)) > 0)
+		total += (uint64_t)got;
+	CU_ASSERT_EQUAL(got, 0);
+	CU_ASSERT_EQUAL(total, 1000000);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_release_delivers(void)
+{
+	in_executive(release_delivers, NULL);
+}
+
+static void bad_addresses(void *context)
+{
+	struct tcp_options options = {.direct = false};
+	struct device_object *device = tcp_create_device(&options);
+	struct transport_address not_ours = loopback(), six = loopback6();
+	struct file_object file;
+
+	(void)context;
+	not_ours.address[0] = 192;
+	not_ours.address[2] = 2; /* 192.0.2.1, which no machine has */
+	CU_ASSERT_EQUAL(tdi_open_transport_address(device, &not_ours, &file),
+			STATUS_INVALID_ADDRESS_COMPONENT);
+	if (nt_success(tdi_open_transport_address(device, &six, &file)))
+		tdi_close(&file);
+	tcp_delete_device(device);
+}
+
+static void test_bad_addresses(void)
+{
+	in_executive(bad_addresses, NULL);
+}
+
+void register_tcp_suites(void)
+{
+	static const struct test_case cases[] = {
+		{"a reset while 16 direct sends are outstanding: success only for what was "
+		 "acknowledged",
+		 test_reset_with_direct_sends},
+		{"a connection that is closed without release resets its peer", test_close_resets},
+		{"what was sent before a release arrives, also when closed at once",
+		 test_release_delivers},
+		{"an address of another machine can't be opened", test_bad_addresses},
+		{NULL, NULL},
+	};
+
+	add_conformance_suite(&tcp_provider);
+	add_suite("tcp", cases);
+}

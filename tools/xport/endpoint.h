@@ -1,0 +1,29 @@
+#ifndef XPORT_ENDPOINT_H
+#define XPORT_ENDPOINT_H
+
+/*
+ * A connection with all that it stands on: the device, a local address on it, and the connection
+ * associated with that. Opened in this order and closed in the other. All functions are for system
+ * threads at PASSIVE_LEVEL.
+ */
+
+#include "tcp/tcp.h"
+
+struct endpoint {
+	struct device_object *device;
+	struct file_object address;
+	struct file_object connection;
+	bool address_open;
+};
+
+/* Leaves nothing behind on failure. */
+ntstatus endpoint_open(struct endpoint *endpoint, const struct tcp_options *options,
+                       const struct transport_address *local);
+
+/* The one peer has come: lets no other in. The connection stays. */
+void endpoint_close_address(struct endpoint *endpoint);
+
+/* Ends everything outstanding; resets the peer unless the connection was released. */
+void endpoint_close(struct endpoint *endpoint);
+
+#endif

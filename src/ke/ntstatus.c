@@ -1,3 +1,4 @@
+/* The names and texts of the status codes. */
 #include "ke/ntstatus.h"
 
 #include <stddef.h>

@@ -202,6 +202,15 @@ static void finish_acknowledged(struct link_connection *link, struct list_entry 
 	}
 }
 
+/* Every send is in segments. */
+static void release_if_wanted(struct link_connection *link)
+{
+	if (!link->tdi.release_wanted || link->tdi.send_ended)
+		return;
+	circuit_send_end(link->circuit, link->end);
+	link->tdi.send_ended = true;
+}
+
 void link_send(struct tdi_connection *connection, struct list_entry *completed)
 {
 	struct link_connection *link = link_connection_of(connection);
@@ -216,10 +225,8 @@ void link_send(struct tdi_connection *connection, struct list_entry *completed)
 	all = accept_sends(link, completed);
 	link_update_acknowledged(link);
 	finish_acknowledged(link, completed); /* also an empty send that was just accepted */
-	if (!all || !connection->release_wanted || connection->send_ended)
-		return;
-	circuit_send_end(link->circuit, link->end);
-	connection->send_ended = true;
+	if (all)
+		release_if_wanted(link);
 }
 
 /* ---- Receiving ----------------------------------------------------------------------------- */
@@ -286,11 +293,16 @@ static void fail_list(struct list_entry *irps, ntstatus reason, struct list_entr
 }
 
 /*
+ * A release that was granted while another context ran the pump, which has only left a note there,
+ * is made good now if every send was accepted: the client was told that it had released.
+ *
  * What is acknowledged by now has been sent, whatever happens next; the rest has not. The oldest
  * first, as ever, so what was deferred goes before all.
  */
 void link_abort_transfer(struct link_connection *link, struct list_entry *completed)
 {
+	if (link->current == NULL && is_list_empty(&link->tdi.sends.irps))
+		release_if_wanted(link);
 	append_tail_list(completed, &link->deferred);
 	link->acknowledged_bytes = circuit_leave(link->circuit, link->end, link->tdi.send_ended);
 	link->circuit = NULL;

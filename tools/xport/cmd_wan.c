@@ -63,7 +63,7 @@ struct unit {
  * scale before. Integers only: every decimal text has one exact result, and overflow is seen.
  */
 static int parse_quantity(const char *text, const struct unit *units, size_t count,
-                          uint64_t *result)
+			  uint64_t *result)
 {
 	size_t whole_length = strspn(text, "0123456789");
 	const char *fraction = text + whole_length;
@@ -104,10 +104,10 @@ static int parse_quantity(const char *text, const struct unit *units, size_t cou
 int wan_parse_duration(const char *text, uint64_t *nanoseconds)
 {
 	static const struct unit units[] = {
-	        {"ns", 1},
-	        {"us", 1000},
-	        {"ms", 1000000},
-	        {"s", 1000000000},
+		{"ns", 1},
+		{"us", 1000},
+		{"ms", 1000000},
+		{"s", 1000000000},
 	};
 
 	return parse_quantity(text, units, sizeof(units) / sizeof(units[0]), nanoseconds);
@@ -116,10 +116,10 @@ int wan_parse_duration(const char *text, uint64_t *nanoseconds)
 int wan_parse_rate(const char *text, uint64_t *bits_per_second)
 {
 	static const struct unit units[] = {
-	        {"bit", 1},
-	        {"kbit", 1000},
-	        {"mbit", 1000000},
-	        {"gbit", 1000000000},
+		{"bit", 1},
+		{"kbit", 1000},
+		{"mbit", 1000000},
+		{"gbit", 1000000000},
 	};
 	uint64_t rate;
 
@@ -181,7 +181,7 @@ static int run_exec(const struct request *request)
 
 	if (!side || !side[0] || side[1] || !wan_address(side[0]))
 		return complain(EXIT_USAGE,
-		                "exec: name a side, a or b; see 'xport wan exec --help'");
+				"exec: name a side, a or b; see 'xport wan exec --help'");
 	command++;
 	if (command[0] && strcmp(command[0], "--") == 0)
 		command++;
@@ -191,7 +191,7 @@ static int run_exec(const struct request *request)
 		return complain(EXIT_FAILURE, "%s", error);
 	execvp(command[0], command);
 	return complain(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE,
-	                "exec: cannot run %s: %s", command[0], strerror(errno));
+			"exec: cannot run %s: %s", command[0], strerror(errno));
 }
 
 static int run_down(const struct request *request)
@@ -206,9 +206,9 @@ static int run_down(const struct request *request)
 static void print_traffic(const char *direction, const struct wan_traffic *traffic, bool json)
 {
 	printf(json ? ",\"%s\":{\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dropped\":%" PRIu64
-	              ",\"queued\":%" PRIu64 "}"
-	            : "%s  %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64 " dropped, %" PRIu64
-	              " bytes under way\n",
+		      ",\"queued\":%" PRIu64 "}"
+		    : "%s  %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64 " dropped, %" PRIu64
+		      " bytes under way\n",
 	       direction, traffic->packets, traffic->bytes, traffic->dropped, traffic->queued);
 }
 
@@ -241,62 +241,62 @@ static int run_status(const struct request *request)
 /* ---- The command line ---- */
 
 static const char up_help[] =
-        "usage: xport wan up [--rtt 10ms] [--rate 1gbit] [--name NAME]\n"
-        "\n"
-        "Joins two new network namespaces, a and b, by a link with a real round trip. It stays\n"
-        "until 'xport wan down'. Needs root, or user namespaces and access to /dev/net/tun.\n"
-        "\n"
-        "  --rtt TIME    the round trip, 0s to 10s, in ns, us, ms or s (10ms)\n"
-        "  --rate RATE   of each direction, in bit, kbit, mbit or gbit a second (unlimited)\n"
-        "  --name NAME   of this wan; several with different names can be up (wan)\n";
+	"usage: xport wan up [--rtt 10ms] [--rate 1gbit] [--name NAME]\n"
+	"\n"
+	"Joins two new network namespaces, a and b, by a link with a real round trip. It stays\n"
+	"until 'xport wan down'. Needs root, or user namespaces and access to /dev/net/tun.\n"
+	"\n"
+	"  --rtt TIME    the round trip, 0s to 10s, in ns, us, ms or s (10ms)\n"
+	"  --rate RATE   of each direction, in bit, kbit, mbit or gbit a second (unlimited)\n"
+	"  --name NAME   of this wan; several with different names can be up (wan)\n";
 
 static const char exec_help[] =
-        "usage: xport wan exec [--name NAME] a|b -- COMMAND...\n"
-        "\n"
-        "Runs a command on one side: a is 10.77.0.1, b is 10.77.0.2. The exit status is the\n"
-        "command's own. Try: xport wan exec a -- ping -c 3 10.77.0.2\n"
-        "\n"
-        "  --name NAME   which wan (wan)\n";
+	"usage: xport wan exec [--name NAME] a|b -- COMMAND...\n"
+	"\n"
+	"Runs a command on one side: a is 10.77.0.1, b is 10.77.0.2. The exit status is the\n"
+	"command's own. Try: xport wan exec a -- ping -c 3 10.77.0.2\n"
+	"\n"
+	"  --name NAME   which wan (wan)\n";
 
 static const char status_help[] =
-        "usage: xport wan status [--name NAME] [--json]\n"
-        "\n"
-        "Prints the settings of a wan that is up, and what has crossed it.\n"
-        "\n"
-        "  --name NAME   which wan (wan)\n"
-        "  --json        print one JSON object\n";
+	"usage: xport wan status [--name NAME] [--json]\n"
+	"\n"
+	"Prints the settings of a wan that is up, and what has crossed it.\n"
+	"\n"
+	"  --name NAME   which wan (wan)\n"
+	"  --json        print one JSON object\n";
 
 static const char down_help[] =
-        "usage: xport wan down [--name NAME]\n"
-        "\n"
-        "Ends a wan and waits until its devices have gone. Commands still running on its sides\n"
-        "are not ended, but find no link any more.\n"
-        "\n"
-        "  --name NAME   which wan (wan)\n";
+	"usage: xport wan down [--name NAME]\n"
+	"\n"
+	"Ends a wan and waits until its devices have gone. Commands still running on its sides\n"
+	"are not ended, but find no link any more.\n"
+	"\n"
+	"  --name NAME   which wan (wan)\n";
 
 static const char wan_help[] =
-        "usage: xport wan up|exec|status|down [OPTIONS]\n"
-        "\n"
-        "A link with a real round-trip time, between two network namespaces of this machine.\n"
-        "\n"
-        "  up      [--rtt 10ms] [--rate 1gbit] [--name NAME]   start it\n"
-        "  exec    [--name NAME] a|b -- COMMAND...             run a command on one side\n"
-        "  status  [--name NAME] [--json]                      see what crosses it\n"
-        "  down    [--name NAME]                               end it\n"
-        "\n"
-        "'xport wan up --help' and so on tell more.\n";
+	"usage: xport wan up|exec|status|down [OPTIONS]\n"
+	"\n"
+	"A link with a real round-trip time, between two network namespaces of this machine.\n"
+	"\n"
+	"  up      [--rtt 10ms] [--rate 1gbit] [--name NAME]   start it\n"
+	"  exec    [--name NAME] a|b -- COMMAND...             run a command on one side\n"
+	"  status  [--name NAME] [--json]                      see what crosses it\n"
+	"  down    [--name NAME]                               end it\n"
+	"\n"
+	"'xport wan up --help' and so on tell more.\n";
 
 static const struct subcommand subcommands[] = {
-        {"up", "trn", false, run_up, up_help},
-        {"exec", "n", true, run_exec, exec_help},
-        {"status", "nj", false, run_status, status_help},
-        {"down", "n", false, run_down, down_help},
+	{"up", "trn", false, run_up, up_help},
+	{"exec", "n", true, run_exec, exec_help},
+	{"status", "nj", false, run_status, status_help},
+	{"down", "n", false, run_down, down_help},
 };
 
 static const struct option option_table[] = {
-        {"rtt", required_argument, NULL, 't'},  {"rate", required_argument, NULL, 'r'},
-        {"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+	{"rtt", required_argument, NULL, 't'},	{"rate", required_argument, NULL, 'r'},
+	{"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},	{NULL, 0, NULL, 0},
 };
 
 static int apply_option(int option, struct request *request)
@@ -306,16 +306,16 @@ static int apply_option(int option, struct request *request)
 		if (wan_parse_duration(optarg, &request->options.rtt_ns) < 0 ||
 		    request->options.rtt_ns > WAN_MAX_RTT_NS)
 			return complain(EXIT_USAGE,
-			                "--rtt '%s' is no time from 0s to 10s; "
-			                "write 10ms or 250us",
-			                optarg);
+					"--rtt '%s' is no time from 0s to 10s; "
+					"write 10ms or 250us",
+					optarg);
 		break;
 	case 'r':
 		if (wan_parse_rate(optarg, &request->options.rate_bits_per_second) < 0)
 			return complain(EXIT_USAGE,
-			                "--rate '%s' is no rate; write 1gbit or 2.5mbit, "
-			                "or leave it out for no limit",
-			                optarg);
+					"--rate '%s' is no rate; write 1gbit or 2.5mbit, "
+					"or leave it out for no limit",
+					optarg);
 		break;
 	case 'n':
 		request->options.name = optarg;
@@ -331,7 +331,7 @@ static int apply_option(int option, struct request *request)
 }
 
 static int parse_options(const struct subcommand *subcommand, int argc, char **argv,
-                         struct request *request)
+			 struct request *request)
 {
 	const char *name = subcommand->name;
 	int option;
@@ -344,13 +344,13 @@ static int parse_options(const struct subcommand *subcommand, int argc, char **a
 
 		if (option == ':')
 			return complain(EXIT_USAGE,
-			                "%s: %s needs a value; see 'xport wan %s --help'", name,
-			                argv[optind - 1], name);
+					"%s: %s needs a value; see 'xport wan %s --help'", name,
+					argv[optind - 1], name);
 		if (option != 'h' && !strchr(subcommand->options, option))
 			return complain(EXIT_USAGE,
-			                "%s: unknown option near '%s'; "
-			                "see 'xport wan %s --help'",
-			                name, argv[optind - 1], name);
+					"%s: unknown option near '%s'; "
+					"see 'xport wan %s --help'",
+					name, argv[optind - 1], name);
 		status = apply_option(option, request);
 		if (status != 0)
 			return status;
@@ -358,7 +358,7 @@ static int parse_options(const struct subcommand *subcommand, int argc, char **a
 	request->arguments = argv + optind;
 	if (argv[optind] && !subcommand->takes_arguments && !request->help)
 		return complain(EXIT_USAGE, "%s: '%s' is too much; see 'xport wan %s --help'", name,
-		                argv[optind], name);
+				argv[optind], name);
 	return 0;
 }
 
@@ -386,5 +386,5 @@ int cmd_wan(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	return complain(EXIT_USAGE,
-	                "say what to do: up, exec, status or down; see 'xport wan --help'");
+			"say what to do: up, exec, status or down; see 'xport wan --help'");
 }

@@ -97,7 +97,7 @@ struct line {
 struct relay {
 	struct relay_setup setup;
 	struct line from[RELAY_SIDES]; /* from[RELAY_A] leads from a to b */
-	uint64_t wake_up_ns;           /* how late a sleep usually ends */
+	uint64_t wake_up_ns;	       /* how late a sleep usually ends */
 	uint64_t client_until_ns;      /* when the client has to have asked */
 	int client;
 	bool ending;
@@ -149,7 +149,7 @@ static void line_init(struct line *line, const struct relay_setup *setup, int fr
 static struct block *block_map(void)
 {
 	void *block = mmap(NULL, sizeof(struct block), PROT_READ | PROT_WRITE,
-	                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return block == MAP_FAILED ? NULL : block;
 }
@@ -389,13 +389,13 @@ static void relay_learn_wake_up(struct relay *relay, uint64_t late_ns)
 
 /* Sleeps until `due_ns` or until a descriptor is ready. Returns how long, then, that has been. */
 static uint64_t relay_sleep(struct relay *relay, struct pollfd *ready, nfds_t count,
-                            uint64_t due_ns)
+			    uint64_t due_ns)
 {
 	uint64_t start = now_ns();
 	uint64_t wait = due_ns > start ? due_ns - start : 0;
 	struct timespec timeout = {
-	        .tv_sec = (time_t)(wait / NS_PER_SECOND),
-	        .tv_nsec = (long)(wait % NS_PER_SECOND),
+		.tv_sec = (time_t)(wait / NS_PER_SECOND),
+		.tv_nsec = (long)(wait % NS_PER_SECOND),
 	};
 	int ready_count = ppoll(ready, count, due_ns == NEVER ? NULL : &timeout, NULL);
 	uint64_t end = now_ns();
@@ -412,11 +412,11 @@ static void relay_turn(struct relay *relay, uint64_t due_ns)
 	enum { CLIENT = RELAY_SIDES, LISTENER, PARENT, COUNT };
 	int listener = relay->client < 0 ? relay->setup.listener : -1; /* one client at a time */
 	struct pollfd ready[COUNT] = {
-	        [RELAY_A] = {.fd = relay->setup.tun[RELAY_A], .events = POLLIN},
-	        [RELAY_B] = {.fd = relay->setup.tun[RELAY_B], .events = POLLIN},
-	        [CLIENT] = {.fd = relay->client, .events = POLLIN},
-	        [LISTENER] = {.fd = listener, .events = POLLIN},
-	        [PARENT] = {.fd = relay->setup.parent, .events = POLLIN},
+		[RELAY_A] = {.fd = relay->setup.tun[RELAY_A], .events = POLLIN},
+		[RELAY_B] = {.fd = relay->setup.tun[RELAY_B], .events = POLLIN},
+		[CLIENT] = {.fd = relay->client, .events = POLLIN},
+		[LISTENER] = {.fd = listener, .events = POLLIN},
+		[PARENT] = {.fd = relay->setup.parent, .events = POLLIN},
 	};
 	uint64_t late_ns = relay_sleep(relay, ready, COUNT, due_ns);
 

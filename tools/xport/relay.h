@@ -35,11 +35,11 @@ enum { RELAY_VERSION = 1 };
 struct relay_setup {
 	uint64_t rtt_ns;
 	uint64_t rate_bits_per_second;
-	int tun[RELAY_SIDES];           /* with IFF_VNET_HDR and IFF_NO_PI, non-blocking */
+	int tun[RELAY_SIDES];		/* with IFF_VNET_HDR and IFF_NO_PI, non-blocking */
 	int net_namespace[RELAY_SIDES]; /* each outlives its device here */
-	int user_namespace;             /* where the relay made one for itself */
-	int listener;                   /* SOCK_SEQPACKET, non-blocking */
-	int parent;                     /* a pidfd: the relay ends with this process */
+	int user_namespace;		/* where the relay made one for itself */
+	int listener;			/* SOCK_SEQPACKET, non-blocking */
+	int parent;			/* a pidfd: the relay ends with this process */
 };
 
 /*

@@ -232,7 +232,7 @@ static void initialize_deferred(struct deferred *deferred)
 {
 	*deferred = (struct deferred){.runs = 0};
 	ke_initialize_event(&deferred->ran, SYNCHRONIZATION_EVENT, false);
-	ke_initialize_dpc(&deferred->dpc, deferred_routine, deferred, KE_ANY_PROCESSOR);
+	ke_initialize_dpc(&deferred->dpc, deferred_routine, deferred, 1);
 }
 
 static void dpcs(void *context)

@@ -145,11 +145,14 @@ static uint64_t time_on_line(const struct link_options *options, uint32_t depth,
 	return taken;
 }
 
-/* Never faster than the law; slower only by what a busy machine may add. */
+/* What a busy machine may add; in the simulator only a timer that a slow processor saw late. */
+#define SLACK (EXECUTIVE_HOST ? MILLISECONDS(2000) : MILLISECONDS(2))
+
+/* Never faster than the law, and not much slower. */
 static void expect_time(uint64_t taken, uint64_t law)
 {
 	CU_ASSERT(taken >= law);
-	CU_ASSERT(taken <= law + law / 2 + (uint64_t)MILLISECONDS(50));
+	CU_ASSERT(taken <= law + law / 20 + (uint64_t)SLACK);
 }
 
 static void depth_law(void *context)
@@ -174,7 +177,7 @@ static void rate_law(void *context)
 	(void)context;
 	expect_time(time_on_line(&options, 4, 10), 52428800);
 	options.buffered = true; /* the window lets all be accepted at once */
-	CU_ASSERT(time_on_line(&options, 4, 10) < 52428800);
+	CU_ASSERT(time_on_line(&options, 4, 10) < 5242880 + (uint64_t)SLACK);
 	options.window_bytes = BLOCK; /* the last block is accepted when all others have arrived */
 	expect_time(time_on_line(&options, 4, 10), 9 * 5242880);
 }

@@ -31,12 +31,12 @@
 #endif
 
 static const char doctor_help[] = "usage: xport doctor [--json]\n"
-                                  "\n"
-                                  "Tells what this machine can do, what follows from it, and what "
-                                  "to do about the rest. The exit\n"
-                                  "status is 0 whatever it finds.\n"
-                                  "\n"
-                                  "  --json   print a JSON array with an object for each check\n";
+				  "\n"
+				  "Tells what this machine can do, what follows from it, and what "
+				  "to do about the rest. The exit\n"
+				  "status is 0 whatever it finds.\n"
+				  "\n"
+				  "  --json   print a JSON array with an object for each check\n";
 
 enum verdict { VERDICT_OK, VERDICT_LIMITED, VERDICT_MISSING };
 
@@ -56,7 +56,7 @@ struct check {
 /* ---- Filling a finding in ------------------------------------------------------------------ */
 
 __attribute__((format(printf, 2, 3))) static void found(struct finding *finding, const char *format,
-                                                        ...)
+							...)
 {
 	va_list arguments;
 
@@ -142,10 +142,10 @@ static void check_clock(struct finding *finding)
 		clock_gettime(CLOCK_MONOTONIC, &reading);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	cost_ns = ((double)(end.tv_sec - begin.tv_sec) * 1e9 +
-	           (double)(end.tv_nsec - begin.tv_nsec)) /
-	          READINGS;
+		   (double)(end.tv_nsec - begin.tv_nsec)) /
+		  READINGS;
 	read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource", source,
-	          sizeof(source));
+		  sizeof(source));
 	found(finding, "%s, %.0f ns a reading", source, cost_ns);
 	if (cost_ns > 200)
 		advise(finding, VERDICT_LIMITED,
@@ -166,7 +166,7 @@ static void check_zero_copy(struct finding *finding)
 		return;
 	}
 	found(finding, "MSG_ZEROCOPY works: xport send --direct; within the machine the system "
-	               "copies nevertheless");
+		       "copies nevertheless");
 	if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) != 0) {
 		found(finding, "no MSG_ZEROCOPY: %s", strerror(errno));
 		advise(finding, VERDICT_MISSING,
@@ -279,9 +279,9 @@ static void check_namespaces(struct finding *finding)
 	      strerror(trial.error));
 	advise(finding, VERDICT_MISSING,
 	       geteuid() == 0
-	               ? "a container needs CAP_SYS_ADMIN for it (docker run --privileged)"
-	               : "run as root, or allow user namespaces: sysctl -w "
-	                 "user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1");
+		       ? "a container needs CAP_SYS_ADMIN for it (docker run --privileged)"
+		       : "run as root, or allow user namespaces: sysctl -w "
+			 "user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1");
 }
 
 static void check_tun(struct finding *finding)
@@ -297,8 +297,8 @@ static void check_tun(struct finding *finding)
 		found(finding, "/dev/net/tun: %s; no xport wan", strerror(trial.error));
 		advise(finding, VERDICT_MISSING,
 		       trial.stage == STAGE_OPEN && trial.error == EACCES
-		               ? "chmod 666 /dev/net/tun (as root)"
-		               : "modprobe tun (as root); a container needs --device=/dev/net/tun");
+			       ? "chmod 666 /dev/net/tun (as root)"
+			       : "modprobe tun (as root); a container needs --device=/dev/net/tun");
 	}
 }
 
@@ -338,12 +338,12 @@ static void check_fuse(struct finding *finding)
 		      strerror(error));
 		advise(finding, VERDICT_MISSING,
 		       error == EACCES
-		               ? "chmod 666 /dev/fuse (as root)"
-		               : "modprobe fuse (as root); a container needs --device=/dev/fuse");
+			       ? "chmod 666 /dev/fuse (as root)"
+			       : "modprobe fuse (as root); a container needs --device=/dev/fuse");
 	} else if (!is_in_path("fusermount3")) {
 		found(finding, "/dev/fuse works, fusermount3 is missing; %s",
 		      geteuid() == 0 ? "root can mount the counters nevertheless"
-		                     : "counters can't be mounted, 'xport stat' prints them");
+				     : "counters can't be mounted, 'xport stat' prints them");
 		advise(finding, geteuid() == 0 ? VERDICT_LIMITED : VERDICT_MISSING,
 		       "install the package fuse3");
 	} else {
@@ -354,15 +354,15 @@ static void check_fuse(struct finding *finding)
 /* ---- Printing ------------------------------------------------------------------------------ */
 
 static const struct check checks[] = {
-        {"kernel", check_kernel},
-        {"processors", check_processors},
-        {"clock", check_clock},
-        {"zero copy", check_zero_copy},
-        {"option memory", check_option_memory},
-        {"locked memory", check_locked_memory},
-        {"namespaces", check_namespaces},
-        {"tun", check_tun},
-        {"fuse", check_fuse},
+	{"kernel", check_kernel},
+	{"processors", check_processors},
+	{"clock", check_clock},
+	{"zero copy", check_zero_copy},
+	{"option memory", check_option_memory},
+	{"locked memory", check_locked_memory},
+	{"namespaces", check_namespaces},
+	{"tun", check_tun},
+	{"fuse", check_fuse},
 };
 
 static void print_words(const struct check *check, const struct finding *finding)

@@ -21,21 +21,21 @@
 static const uint64_t DEAD_PEER_NS = UINT64_C(30000000000);
 
 static const char recv_help[] =
-        "usage: xport recv --listen HOST:PORT [OPTIONS]\n"
-        "\n"
-        "Takes one connection and receives until the sender's end of stream. 'xport send', or 'nc "
-        "-N',\n"
-        "sends.\n"
-        "\n"
-        "  --listen HOST:PORT   where; ':4444' is every IPv4 address of this machine; port 0 lets\n"
-        "                       the system choose one, which is printed on standard error\n"
-        "  -o, --output FILE    the file to write, which appears under this name when it is "
-        "whole;\n"
-        "                       without -o, standard output\n"
-        "  --sha256             print the SHA-256 of what was received\n"
-        "  --timeout TIME       give up when no sender, or none of its bytes, comes for so long;\n"
-        "                       0s: never (0s)\n"
-        "  --json               print the figures as one JSON object; needs -o\n";
+	"usage: xport recv --listen HOST:PORT [OPTIONS]\n"
+	"\n"
+	"Takes one connection and receives until the sender's end of stream. 'xport send', or 'nc "
+	"-N',\n"
+	"sends.\n"
+	"\n"
+	"  --listen HOST:PORT   where; ':4444' is every IPv4 address of this machine; port 0 lets\n"
+	"                       the system choose one, which is printed on standard error\n"
+	"  -o, --output FILE    the file to write, which appears under this name when it is "
+	"whole;\n"
+	"                       without -o, standard output\n"
+	"  --sha256             print the SHA-256 of what was received\n"
+	"  --timeout TIME       give up when no sender, or none of its bytes, comes for so long;\n"
+	"                       0s: never (0s)\n"
+	"  --json               print the figures as one JSON object; needs -o\n";
 
 struct recv_command {
 	/* The command line. */
@@ -81,22 +81,22 @@ static int open_endpoint(struct recv_command *command)
 static int wait_for_sender(struct recv_command *command)
 {
 	int64_t timeout_ns =
-	        command->timeout_ns != 0 ? (int64_t)command->timeout_ns : KE_WAIT_FOREVER;
+		command->timeout_ns != 0 ? (int64_t)command->timeout_ns : KE_WAIT_FOREVER;
 	struct transport_address local;
 	ntstatus status;
 
 	status = tdi_query_information(&command->endpoint.address, TDI_QUERY_ADDRESS_INFO, &local,
-	                               sizeof(local));
+				       sizeof(local));
 	if (!nt_success(status))
 		return fail("cannot tell the local address: %s", nt_status_text(status));
 	fprintf(stderr, "listening on %s\n", format_address(&local).text);
 	status = tdi_listen(&command->endpoint.connection, &command->peer, timeout_ns);
 	if (status == STATUS_IO_TIMEOUT)
 		return fail("no sender came to %s for %s", format_address(&local).text,
-		            format_seconds((double)command->timeout_ns / 1e9).text);
+			    format_seconds((double)command->timeout_ns / 1e9).text);
 	if (!nt_success(status))
 		return fail("cannot listen on %s: %s", format_address(&local).text,
-		            nt_status_text(status));
+			    nt_status_text(status));
 	endpoint_close_address(&command->endpoint);
 	return XPORT_OK;
 }
@@ -112,25 +112,25 @@ static int report_failure(const struct recv_command *command, ntstatus status)
 		return fail("cannot write %s: %s", file, strerror(command->report.file_error));
 	if (status == STATUS_IO_TIMEOUT)
 		return fail("%s has sent nothing for %s; gave up after %" PRIu64 " bytes",
-		            peer.text, format_seconds((double)silence_ns(command) / 1e9).text,
-		            command->report.bytes);
+			    peer.text, format_seconds((double)silence_ns(command) / 1e9).text,
+			    command->report.bytes);
 	return fail("%s: %s after %" PRIu64 " bytes", peer.text, nt_status_text(status),
-	            command->report.bytes);
+		    command->report.bytes);
 }
 
 static int receive(struct recv_command *command)
 {
 	struct receive_options options = {
-	        .fd = command->output_open ? command->output.fd : STDOUT_FILENO,
-	        .sha256 = command->sha256 ? &command->hash : NULL,
-	        .timeout_ns = command->timeout_ns,
+		.fd = command->output_open ? command->output.fd : STDOUT_FILENO,
+		.sha256 = command->sha256 ? &command->hash : NULL,
+		.timeout_ns = command->timeout_ns,
 	};
 	uint64_t begin_ns = ke_query_interrupt_time();
 	ntstatus status;
 
 	sha256_init(&command->hash);
 	status = monitor_start(&command->monitor, &command->endpoint.connection, MONITOR_RECEIVING,
-	                       0, 0);
+			       0, 0);
 	if (!nt_success(status))
 		return fail("cannot start a thread: %s", nt_status_text(status));
 	status = receive_file(&command->endpoint.connection, &options, &command->report);
@@ -187,11 +187,11 @@ static void print_figures(struct recv_command *command)
 		return;
 	}
 	fprintf(stream, "received %s from %s in %s, %s\n", format_bytes(command->report.bytes).text,
-	        format_address(&command->peer).text, format_seconds(command->seconds).text,
-	        format_rate(rate).text);
+		format_address(&command->peer).text, format_seconds(command->seconds).text,
+		format_rate(rate).text);
 	if (command->sha256)
 		fprintf(stream, "%s  %s\n", hash_text(command).text,
-		        command->file != NULL ? command->file : "-");
+			command->file != NULL ? command->file : "-");
 }
 
 /* ---- The job ------------------------------------------------------------------------------- */
@@ -239,9 +239,9 @@ static int apply_option(struct recv_command *command, int option)
 static int parse_command_line(struct recv_command *command, int argc, char **argv)
 {
 	static const struct option table[] = {
-	        {"listen", required_argument, NULL, 'l'},  {"output", required_argument, NULL, 'o'},
-	        {"timeout", required_argument, NULL, 'w'}, {"sha256", no_argument, NULL, 's'},
-	        {"json", no_argument, NULL, 'j'},          {NULL, 0, NULL, 0},
+		{"listen", required_argument, NULL, 'l'},  {"output", required_argument, NULL, 'o'},
+		{"timeout", required_argument, NULL, 'w'}, {"sha256", no_argument, NULL, 's'},
+		{"json", no_argument, NULL, 'j'},	   {NULL, 0, NULL, 0},
 	};
 	bool first = true;
 	int option;
@@ -285,7 +285,7 @@ int cmd_recv(int argc, char **argv)
 	}
 	if (!nt_success(ke_run(&executive, recv_main, &command)))
 		command.status = fail("cannot start the executive: the system is out of threads or "
-		                      "memory");
+				      "memory");
 	if (command.output_open)
 		output_discard(&command.output);
 	return command.status;

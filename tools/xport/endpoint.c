@@ -13,7 +13,7 @@ static void delete_device(struct endpoint *endpoint)
 static ntstatus open_connection(struct endpoint *endpoint)
 {
 	ntstatus status =
-	        tdi_open_connection_endpoint(endpoint->device, endpoint, &endpoint->connection);
+		tdi_open_connection_endpoint(endpoint->device, endpoint, &endpoint->connection);
 
 	if (!nt_success(status))
 		return status;
@@ -24,7 +24,7 @@ static ntstatus open_connection(struct endpoint *endpoint)
 }
 
 ntstatus endpoint_open(struct endpoint *endpoint, const struct tcp_options *options,
-                       const struct transport_address *local)
+		       const struct transport_address *local)
 {
 	ntstatus status;
 

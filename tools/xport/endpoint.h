@@ -18,7 +18,7 @@ struct endpoint {
 
 /* Leaves nothing behind on failure. */
 ntstatus endpoint_open(struct endpoint *endpoint, const struct tcp_options *options,
-                       const struct transport_address *local);
+		       const struct transport_address *local);
 
 /* The one peer has come: lets no other in. The connection stays. */
 void endpoint_close_address(struct endpoint *endpoint);

@@ -36,7 +36,7 @@ static size_t find_pending(void)
 
 	sigpending(&pending);
 	while (i < WATCHED_COUNT && !(sigismember(&signals, watched[i].number) == 1 &&
-	                              sigismember(&pending, watched[i].number) == 1))
+				      sigismember(&pending, watched[i].number) == 1))
 		i++;
 	return i;
 }

@@ -22,11 +22,11 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-        {"send", cmd_send, "send a file over TCP, with one or many sends under way"},
-        {"recv", cmd_recv, "receive a file"},
-        {"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
-        {"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
-        {"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
+	{"send", cmd_send, "send a file over TCP, with one or many sends under way"},
+	{"recv", cmd_recv, "receive a file"},
+	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
+	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
+	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };

@@ -15,7 +15,7 @@ struct silence {
 };
 
 static bool silent_too_long(const struct monitor *monitor, struct silence *silence,
-                            const struct tdi_connection_info *info)
+			    const struct tdi_connection_info *info)
 {
 	uint64_t now = ke_query_interrupt_time();
 
@@ -31,7 +31,7 @@ static void look(struct monitor *monitor, struct silence *silence)
 {
 	struct tdi_connection_info info;
 	ntstatus status = tdi_query_information(monitor->connection, TDI_QUERY_CONNECTION_INFO,
-	                                        &info, sizeof(info));
+						&info, sizeof(info));
 
 	if (!nt_success(status))
 		return; /* no memory for the question at the moment */
@@ -55,10 +55,10 @@ static void monitor_thread(void *context)
 }
 
 ntstatus monitor_start(struct monitor *monitor, struct file_object *connection,
-                       enum monitor_direction direction, uint64_t total_bytes, uint64_t timeout_ns)
+		       enum monitor_direction direction, uint64_t total_bytes, uint64_t timeout_ns)
 {
 	*monitor = (struct monitor){
-	        .connection = connection, .direction = direction, .timeout_ns = timeout_ns};
+		.connection = connection, .direction = direction, .timeout_ns = timeout_ns};
 	progress_begin(&monitor->progress, total_bytes);
 	ke_initialize_event(&monitor->stop, NOTIFICATION_EVENT, false);
 	return ps_create_system_thread(&monitor->thread, monitor_thread, monitor);

@@ -29,7 +29,7 @@ struct monitor {
  * Returns STATUS_SUCCESS or STATUS_INSUFFICIENT_RESOURCES. System thread, PASSIVE_LEVEL.
  */
 ntstatus monitor_start(struct monitor *monitor, struct file_object *connection,
-                       enum monitor_direction direction, uint64_t total_bytes, uint64_t timeout_ns);
+		       enum monitor_direction direction, uint64_t total_bytes, uint64_t timeout_ns);
 
 /* Whether the peer has been given up. Any IRQL. */
 bool monitor_timed_out(const struct monitor *monitor);

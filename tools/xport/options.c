@@ -27,7 +27,7 @@ void set_verb(const char *verb)
 
 /* In one piece, even when another thread prints, and in the place of a progress line. */
 __attribute__((format(printf, 1, 0))) static void print_line(const char *format, va_list arguments,
-                                                             const char *hint)
+							     const char *hint)
 {
 	flockfile(stderr);
 	if (isatty(STDERR_FILENO) == 1)
@@ -39,7 +39,7 @@ __attribute__((format(printf, 1, 0))) static void print_line(const char *format,
 	vfprintf(stderr, format, arguments);
 	if (hint != NULL)
 		fprintf(stderr, "; see 'xport%s%s --help'", current_verb != NULL ? " " : "",
-		        current_verb != NULL ? current_verb : "");
+			current_verb != NULL ? current_verb : "");
 	fputc('\n', stderr);
 	funlockfile(stderr);
 }
@@ -90,7 +90,7 @@ static void refuse_option(const struct option *table, const char *argument)
 }
 
 int next_option(int argc, char **argv, const char *short_options, const struct option *table,
-                bool first)
+		bool first)
 {
 	int option;
 
@@ -129,8 +129,8 @@ static bool read_size(const char *text, uint64_t *bytes)
 	static const struct {
 		const char *name;
 		unsigned shift;
-	} units[] = {{"", 0},     {"K", 10}, {"KiB", 10}, {"M", 20},
-	             {"MiB", 20}, {"G", 30}, {"GiB", 30}};
+	} units[] = {{"", 0},	  {"K", 10}, {"KiB", 10}, {"M", 20},
+		     {"MiB", 20}, {"G", 30}, {"GiB", 30}};
 	uint64_t value;
 
 	if (!read_digits(&text, &value))
@@ -142,7 +142,7 @@ static bool read_size(const char *text, uint64_t *bytes)
 }
 
 int parse_size(const char *what, const char *text, uint64_t minimum, uint64_t maximum,
-               uint64_t *bytes)
+	       uint64_t *bytes)
 {
 	uint64_t value;
 
@@ -150,13 +150,13 @@ int parse_size(const char *what, const char *text, uint64_t minimum, uint64_t ma
 		return usage("%s '%s' is no number of bytes; write 65536, 64K or 1M", what, text);
 	if (value < minimum || value > maximum)
 		return usage("%s %s is out of range; it can be %s to %s", what, text,
-		             format_size(minimum).text, format_size(maximum).text);
+			     format_size(minimum).text, format_size(maximum).text);
 	*bytes = value;
 	return XPORT_OK;
 }
 
 int parse_count(const char *what, const char *text, uint64_t minimum, uint64_t maximum,
-                uint64_t *count)
+		uint64_t *count)
 {
 	const char *rest = text;
 	uint64_t value;
@@ -165,7 +165,7 @@ int parse_count(const char *what, const char *text, uint64_t minimum, uint64_t m
 		return usage("%s '%s' is no whole number", what, text);
 	if (value < minimum || value > maximum)
 		return usage("%s %s is out of range; it can be %" PRIu64 " to %" PRIu64, what, text,
-		             minimum, maximum);
+			     minimum, maximum);
 	*count = value;
 	return XPORT_OK;
 }
@@ -177,7 +177,7 @@ int parse_timeout(const char *what, const char *text, uint64_t *nanoseconds)
 
 	if (wan_parse_duration(text, &value) < 0)
 		return usage("%s '%s' is no time; write 30s or 500ms, or 0s for no limit", what,
-		             text);
+			     text);
 	if (value > day)
 		return usage("%s %s is more than a day; write 0s for no limit", what, text);
 	*nanoseconds = value;
@@ -247,13 +247,13 @@ int parse_address(const char *what, const char *text, bool to_listen, struct add
 	if (!read_digits(&rest, &port) || *rest != '\0' || port > 65535 ||
 	    (port == 0 && !to_listen))
 		return usage("%s: '%s' is no port; it can be %d to 65535", what, port_text,
-		             to_listen ? 0 : 1);
+			     to_listen ? 0 : 1);
 	hints.ai_flags = to_listen ? AI_PASSIVE : 0;
 	error = getaddrinfo(host[0] != '\0' ? host : NULL, host[0] != '\0' ? NULL : "1", &hints,
-	                    &found);
+			    &found);
 	if (error != 0)
 		return fail("%s: host '%s': %s", what, host,
-		            error == EAI_NONAME ? "unknown" : gai_strerror(error));
+			    error == EAI_NONAME ? "unknown" : gai_strerror(error));
 	list->count = 0;
 	for (struct addrinfo *one = found; one != NULL; one = one->ai_next)
 		if (list->count < sizeof(list->addresses) / sizeof(list->addresses[0]) &&
@@ -275,10 +275,10 @@ static struct text format_decimal(double value, const char *suffix)
 	for (value /= 1000; value >= 999.5 && i + 1 < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		value /= 1000;
 	snprintf(result.text, sizeof(result.text), "%.*f %s%s",
-	         value < 9.995   ? 2
-	         : value < 99.95 ? 1
-	                         : 0,
-	         value, prefixes[i], suffix);
+		 value < 9.995	 ? 2
+		 : value < 99.95 ? 1
+				 : 0,
+		 value, prefixes[i], suffix);
 	return result;
 }
 
@@ -289,7 +289,7 @@ struct text format_bytes(uint64_t bytes)
 	if (bytes >= 1000)
 		return format_decimal((double)bytes, "B");
 	snprintf(result.text, sizeof(result.text), "%" PRIu64 " byte%s", bytes,
-	         bytes == 1 ? "" : "s");
+		 bytes == 1 ? "" : "s");
 	return result;
 }
 
@@ -329,7 +329,7 @@ struct text format_seconds(double seconds)
 		snprintf(result.text, sizeof(result.text), "%.3g s", seconds);
 	else
 		snprintf(result.text, sizeof(result.text), "%" PRIu64 " min %02u s",
-		         (uint64_t)seconds / 60, (unsigned)((uint64_t)seconds % 60));
+			 (uint64_t)seconds / 60, (unsigned)((uint64_t)seconds % 60));
 	return result;
 }
 
@@ -344,7 +344,7 @@ struct text format_address(const struct transport_address *address)
 	if (ip6 && address->scope_id != 0 && if_indextoname(address->scope_id, scope + 1) != NULL)
 		scope[0] = '%';
 	snprintf(result.text, sizeof(result.text), ip6 ? "[%s%s]:%u" : "%s%s:%u", host, scope,
-	         address->port);
+		 address->port);
 	return result;
 }
 

@@ -20,7 +20,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct output *current; /* the one that is open */
-static bool leaving;                 /* output_discard_any was here */
+static bool leaving;		     /* output_discard_any was here */
 
 enum { LONGEST_NAME_KEPT = 200 }; /* of NAME_MAX 255, so that the partial name fits */
 
@@ -47,7 +47,7 @@ static int refuse_target(const char *path)
 		return fail("cannot write %s: is a directory", path);
 	if (!S_ISREG(status.st_mode))
 		return fail("cannot write %s: is not a regular file; leave -o out and write '> %s'",
-		            path, path);
+			    path, path);
 	return XPORT_OK;
 }
 
@@ -59,7 +59,7 @@ static char *part_template(const char *path)
 	char *part;
 
 	if (asprintf(&part, "%.*s.%.*s.XXXXXX.part", (int)(name - path), path, LONGEST_NAME_KEPT,
-	             name) < 0)
+		     name) < 0)
 		return NULL;
 	return part;
 }

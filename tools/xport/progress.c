@@ -20,7 +20,7 @@ enum {
 void progress_begin(struct progress *progress, uint64_t total_bytes)
 {
 	*progress =
-	        (struct progress){.shown = isatty(STDERR_FILENO) == 1, .total_bytes = total_bytes};
+		(struct progress){.shown = isatty(STDERR_FILENO) == 1, .total_bytes = total_bytes};
 }
 
 static int bar_width(void)

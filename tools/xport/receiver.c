@@ -46,7 +46,7 @@ static void start(struct receiver *receiver, struct receive_slot *slot)
 {
 	slot->started = true;
 	tdi_start_receive_buffer(receiver->connection, slot->buffer, RECEIVE_BUFFER_BYTES,
-	                         receive_completed, slot);
+				 receive_completed, slot);
 }
 
 static ntstatus wait_for(struct receive_slot *slot, uint64_t timeout_ns)
@@ -110,7 +110,7 @@ static ntstatus receive_all(struct receiver *receiver)
 }
 
 ntstatus receive_file(struct file_object *connection, const struct receive_options *options,
-                      struct receive_report *report)
+		      struct receive_report *report)
 {
 	struct receiver receiver = {.connection = connection, .options = options, .report = report};
 	size_t bytes = (size_t)RECEIVE_BUFFERS * RECEIVE_BUFFER_BYTES;
@@ -118,8 +118,10 @@ ntstatus receive_file(struct file_object *connection, const struct receive_optio
 
 	*report = (struct receive_report){0};
 	receiver.buffers =
-	        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (receiver.buffers != MAP_FAILED) {
+		madvise(receiver.buffers, bytes,
+			MADV_HUGEPAGE); /* see allocate_slots in sender.c */
 		for (unsigned i = 0; i < RECEIVE_BUFFERS; i++) {
 			struct receive_slot *slot = &receiver.slots[i];
 

@@ -16,9 +16,9 @@ enum {
 };
 
 struct receive_options {
-	int fd;                    /* where the bytes go; -1: nowhere */
+	int fd;			   /* where the bytes go; -1: nowhere */
 	struct sha256_ctx *sha256; /* runs over them, initialised by the caller; NULL: none */
-	uint64_t timeout_ns;       /* without a byte, then the peer is given up; 0: never */
+	uint64_t timeout_ns;	   /* without a byte, then the peer is given up; 0: never */
 };
 
 struct receive_report {
@@ -39,6 +39,6 @@ struct receive_report {
  * connection's error. The report is filled in whatever happened.
  */
 ntstatus receive_file(struct file_object *connection, const struct receive_options *options,
-                      struct receive_report *report);
+		      struct receive_report *report);
 
 #endif

@@ -18,7 +18,7 @@ enum send_mode { SEND_SYNC, SEND_ASYNC };
 
 struct send_options {
 	enum send_mode mode;
-	uint32_t depth;       /* sends under way at most; SEND_SYNC has one whatever this says */
+	uint32_t depth;	      /* sends under way at most; SEND_SYNC has one whatever this says */
 	uint32_t block_bytes; /* a send's length; a short read makes a short send */
 	uint64_t limit_bytes; /* stop after so many; 0: at the end of the source */
 
@@ -36,9 +36,9 @@ struct send_options {
 };
 
 struct send_report {
-	uint64_t bytes;  /* in sends that completed with success */
+	uint64_t bytes;	 /* in sends that completed with success */
 	uint64_t blocks; /* such sends */
-	int file_error;  /* the errno for which the source could not be read, or 0 */
+	int file_error;	 /* the errno for which the source could not be read, or 0 */
 
 	/* ke_query_interrupt_time when ...; 0 if it never came to that. */
 	uint64_t first_start_ns;      /* the first send was started */
@@ -50,7 +50,7 @@ struct send_report {
 	double seconds;
 	double bytes_per_second;
 	double effective_depth; /* sends under way, averaged over time, until the last was started
-	                         */
+				 */
 };
 
 /*
@@ -64,6 +64,6 @@ struct send_report {
  * The report is filled in whatever happened.
  */
 ntstatus send_file(struct file_object *connection, const struct send_options *options,
-                   struct send_report *report);
+		   struct send_report *report);
 
 #endif

@@ -59,7 +59,7 @@ bool wants_help(int argc, char **argv);
  * with ':'.
  */
 int next_option(int argc, char **argv, const char *short_options, const struct option *table,
-                bool first);
+		bool first);
 
 /*
  * Values. Each prints a line that names `what` and returns XPORT_USAGE when the text is not one or
@@ -68,9 +68,9 @@ int next_option(int argc, char **argv, const char *short_options, const struct o
 
 /* A number of bytes: "65536", "64K" or "64KiB", "1M", "2G"; the units are powers of 1024. */
 int parse_size(const char *what, const char *text, uint64_t minimum, uint64_t maximum,
-               uint64_t *bytes);
+	       uint64_t *bytes);
 int parse_count(const char *what, const char *text, uint64_t minimum, uint64_t maximum,
-                uint64_t *count);
+		uint64_t *count);
 /* "30s", "500ms"; "0s" is for ever, which *nanoseconds tells as 0. */
 int parse_timeout(const char *what, const char *text, uint64_t *nanoseconds);
 
@@ -94,10 +94,10 @@ struct text {
 	char text[72];
 };
 
-struct text format_bytes(uint64_t bytes);         /* "1.07 GB", "17 bytes": decimal units */
-struct text format_size(uint64_t bytes);          /* "256 KiB": as one would type it, exact */
+struct text format_bytes(uint64_t bytes);	  /* "1.07 GB", "17 bytes": decimal units */
+struct text format_size(uint64_t bytes);	  /* "256 KiB": as one would type it, exact */
 struct text format_rate(double bytes_per_second); /* "812 MB/s" */
-struct text format_seconds(double seconds);       /* "1.24 s", "350 ms", "2 min 05 s" */
+struct text format_seconds(double seconds);	  /* "1.24 s", "350 ms", "2 min 05 s" */
 struct text format_address(const struct transport_address *address); /* "[::1]:4444" */
 
 /* The string in quotes, as JSON wants it. Bytes that are not UTF-8 become U+FFFD. */

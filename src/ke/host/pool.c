@@ -82,11 +82,12 @@ void *ex_allocate_pool_at(size_t bytes, const struct ke_site *site)
 
 void ex_free_pool_at(void *memory, const struct ke_site *site)
 {
-	struct pool_header *header = (struct pool_header *)memory - 1;
+	struct pool_header *header;
 	unsigned pool_class;
 
 	if (memory == NULL)
 		return;
+	header = (struct pool_header *)memory - 1;
 	if (header->site == NULL)
 		ke_bug_check_at(site, "REQ-FREE-IN-USE", "pool memory is freed twice");
 	header->site = NULL;

@@ -379,7 +379,7 @@ static void fill_queue(struct queue *queue, struct routine_context *routines)
 	io_initialize_device(&queue->device, &queue_driver, NULL, queue);
 	ke_initialize_spin_lock(&queue->lock);
 	ke_initialize_event(&queue->all, NOTIFICATION_EVENT, false);
-	io_csq_initialize(&queue->csq, &queue->lock);
+	io_csq_initialize(&queue->csq, &queue->lock, NULL, NULL, NULL);
 	for (int i = 0; i < QUEUED; i++) {
 		routines[i] = (struct routine_context){queue, i};
 		queue->irps[i] = io_allocate_irp(1);

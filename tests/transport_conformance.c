@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conformance_cases.h"
 #include "executive.h"
 #include "transport_client.h"
-#include "transport_conformance.h"
 
 enum {
 	KIB = 1 << 10,
@@ -19,14 +19,6 @@ enum {
 	CHAIN_SENDS = EXECUTIVE_HOST ? 100000 : 500,
 	SLOW_CHAIN_SENDS = 200,
 	PARALLEL_CONNECTIONS = EXECUTIVE_HOST ? 100 : 12,
-};
-
-/* What a case gets. */
-struct world {
-	const struct conformance_provider *provider;
-	struct conformance_options options;
-	struct device_object *device;
-	struct transport_address local; /* to open, with port 0 */
 };
 
 struct conformance_case {
@@ -591,71 +583,6 @@ static void case_cancel_send(struct world *world)
 
 /* ---- Ending -------------------------------------------------------------------------------- */
 
-static void case_release(struct world *world)
-{
-	enum { LENGTH = 50000 };
-	struct connected_pair pair;
-	struct request send;
-	uint8_t *sent = need_pool(LENGTH), *received = need_pool(LENGTH);
-
-	fill_pattern(sent, 6, 0, LENGTH);
-	if (open_pair(&pair, world->device, &world->local)) {
-		start_send(&send, &pair.client, sent, LENGTH, NULL);
-		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
-				STATUS_SUCCESS);
-		CU_ASSERT_EQUAL(tdi_send_stream(&pair.client, sent, 1, 0),
-				STATUS_CONNECTION_INVALID);
-		CU_ASSERT_EQUAL(receive_all(&pair.server, received, LENGTH, "unread data"), LENGTH);
-		CU_ASSERT(is_pattern(received, 6, 0, LENGTH));
-		CU_ASSERT_EQUAL(wait_for_request(&send, "a send before a release"), STATUS_SUCCESS);
-		end_request(&send);
-		CU_ASSERT_EQUAL(receive_some(&pair.server, received, 1, "the end"),
-				STATUS_GRACEFUL_DISCONNECT);
-		CU_ASSERT_EQUAL(receive_some(&pair.server, received, 1, "the end, again"),
-				STATUS_GRACEFUL_DISCONNECT);
-
-		start_send(&send, &pair.server, sent, LENGTH, NULL);
-		memset(received, 0, LENGTH);
-		CU_ASSERT_EQUAL(receive_all(&pair.client, received, LENGTH, "the other direction"),
-				LENGTH);
-		CU_ASSERT(is_pattern(received, 6, 0, LENGTH));
-		CU_ASSERT_EQUAL(wait_for_request(&send, "a send after the peer's release"),
-				STATUS_SUCCESS);
-		end_request(&send);
-		CU_ASSERT_EQUAL(tdi_disconnect(&pair.server, TDI_DISCONNECT_RELEASE),
-				STATUS_SUCCESS);
-		CU_ASSERT_EQUAL(receive_some(&pair.client, received, 1, "the other end"),
-				STATUS_GRACEFUL_DISCONNECT);
-		close_pair(&pair);
-	}
-	ex_free_pool(sent);
-	ex_free_pool(received);
-}
-
-static void case_release_and_close(struct world *world)
-{
-	enum { LENGTH = 20000 };
-	struct connected_pair pair;
-	uint8_t *buffer = need_pool(LENGTH);
-
-	fill_pattern(buffer, 7, 0, LENGTH);
-	if (open_pair(&pair, world->device, &world->local)) {
-		CU_ASSERT_EQUAL(send_all(&pair.client, buffer, LENGTH, "a send"), STATUS_SUCCESS);
-		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
-				STATUS_SUCCESS);
-		tdi_close(&pair.client);
-		memset(buffer, 0, LENGTH);
-		CU_ASSERT_EQUAL(receive_all(&pair.server, buffer, LENGTH, "what was sent"), LENGTH);
-		CU_ASSERT(is_pattern(buffer, 7, 0, LENGTH));
-		CU_ASSERT_EQUAL(receive_some(&pair.server, buffer, 1, "the end"),
-				STATUS_GRACEFUL_DISCONNECT);
-		tdi_close(&pair.server);
-		tdi_close(&pair.client_address);
-		tdi_close(&pair.server_address);
-	}
-	ex_free_pool(buffer);
-}
-
 static void case_abort(struct world *world)
 {
 	struct batch *batch;
@@ -783,6 +710,13 @@ static const struct conformance_case cases[] = {
 	 .body = case_release},
 	{.says = "a connection that is released and closed at once loses nothing",
 	 .body = case_release_and_close},
+	{.says = "an abort after a release takes it back and resets the peer",
+	 .body = case_abort_after_release,
+	 .small_buffers = true},
+	{.says = "nobody can connect to an address that its client has closed",
+	 .body = case_closed_address},
+	{.says = "a request that is cancelled while its connection closes completes once",
+	 .body = case_cancel_and_close},
 	{.says = "an abort completes what the peer has outstanding, with an error",
 	 .body = case_abort,
 	 .small_buffers = true},

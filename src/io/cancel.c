@@ -35,9 +35,11 @@ bool io_cancel_irp_at(struct irp *irp, const struct ke_site *site)
 	return true;
 }
 
-void io_csq_initialize(struct io_csq *csq, struct kspin_lock *lock)
+void io_csq_initialize(struct io_csq *csq, struct kspin_lock *lock, uint32_t *users,
+		       io_csq_cancelled *cancelled, void *context)
 {
-	csq->lock = lock;
+	*csq = (struct io_csq){
+		.lock = lock, .users = users, .cancelled = cancelled, .context = context};
 	initialize_list_head(&csq->irps);
 }
 
@@ -51,6 +53,8 @@ static void cancel_queued(struct device_object *device, struct irp *irp)
 	remove_entry_list(&irp->list_entry);
 	ke_release_spin_lock(csq->lock, irql);
 	io_finish_request(irp, STATUS_CANCELLED, 0);
+	if (csq->cancelled != NULL)
+		csq->cancelled(csq, csq->context); /* this request's user kept the queue so far */
 }
 
 static bool insert_after(struct io_csq *csq, struct list_entry *after, struct irp *irp,
@@ -60,8 +64,11 @@ static bool insert_after(struct io_csq *csq, struct list_entry *after, struct ir
 	insert_list_after(after, &irp->list_entry);
 	io_set_cancel_routine_at(irp, cancel_queued, site);
 	if (interlocked_read_at(&irp->cancel, site) == 0 ||
-	    io_set_cancel_routine_at(irp, NULL, site) == NULL)
+	    io_set_cancel_routine_at(irp, NULL, site) == NULL) {
+		if (csq->users != NULL)
+			++*csq->users;
 		return true;
+	}
 	remove_entry_list(&irp->list_entry);
 	return false;
 }
@@ -87,6 +94,8 @@ struct irp *io_csq_remove_next_irp_at(struct io_csq *csq, const struct ke_site *
 		if (io_set_cancel_routine_at(irp, NULL, site) == NULL)
 			continue;
 		remove_entry_list(&irp->list_entry);
+		if (csq->users != NULL)
+			--*csq->users;
 		return irp;
 	}
 	return NULL;

@@ -303,16 +303,29 @@ driver_cancel *io_set_cancel_routine_at(struct irp *irp, driver_cancel *routine,
 					const struct ke_site *site);
 #define io_set_cancel_routine(irp, routine) io_set_cancel_routine_at((irp), (routine), KE_HERE)
 
+struct io_csq;
+
+/* A cancelled request of the queue has been completed: the owner drops its count. Lock not held. */
+typedef void io_csq_cancelled(struct io_csq *csq, void *context);
+
 /*
  * A first-in first-out queue of pending requests that can be cancelled at any moment, under a lock
  * of its owner's. It uses the request's list_entry and driver_context[3] while it holds it.
+ *
+ * A canceller may come to the lock long after it has taken a request for itself, so the queue must
+ * not go away meanwhile. An owner that can go away gives a count of its users, guarded by the lock:
+ * each request in the queue is one of them, until it is removed, or `cancelled` has been called.
  */
 struct io_csq {
 	struct kspin_lock *lock;
 	struct list_entry irps;
+	uint32_t *users;	     /* or NULL: the owner stays */
+	io_csq_cancelled *cancelled; /* or NULL likewise */
+	void *context;
 };
 
-void io_csq_initialize(struct io_csq *csq, struct kspin_lock *lock);
+void io_csq_initialize(struct io_csq *csq, struct kspin_lock *lock, uint32_t *users,
+		       io_csq_cancelled *cancelled, void *context);
 
 /*
  * With the lock held: marks the request pending and keeps it; the dispatch routine must return

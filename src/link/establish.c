@@ -106,6 +106,8 @@ static bool stand_at(struct link_connection *link, uint16_t port, bool first)
 		return false;
 	irql = ke_acquire_spin_lock(&device->lock);
 	address = link_find_address(device, port);
+	if (address != NULL && !calls && &address->tdi != link->tdi.address)
+		address = NULL; /* its own was closed, and the port is another's now */
 	if (address != NULL) {
 		struct list_entry *list = calls ? &address->callers : &address->listeners;
 

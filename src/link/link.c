@@ -2,10 +2,10 @@
  * The device, its addresses and its connections' beginning and end. What happens in between is told
  * in establish.c, transfer.c and circuit.c; which lock comes before which, in private.h.
  *
- * An address is in the device's list from its creation until its last reference has gone. A pointer
- * to it may be used by who holds a reference or the device's lock. Connections associated with it
- * have a reference each, so it outlives every listener at it, but not the callers, which come from
- * elsewhere: those that still stand there when it goes are refused.
+ * An address is in the device's list from its creation until its client closes it. A pointer to it
+ * may be used by who holds a reference, or the device's lock while it is in the list. Connections
+ * associated with it have a reference each, so it outlives every listener at it, but not the
+ * callers, which come from elsewhere: those that still stand there when it is closed are refused.
  *
  * A connection is freed when its last user drops it. By then it is in no list, has no circuit and
  * none of its DPCs is queued, because each of these has a user.
@@ -100,7 +100,8 @@ static struct link_connection *take_caller(struct link_device *device, struct li
 	return entry != NULL ? containing_record(entry, struct link_connection, waiting) : NULL;
 }
 
-static void destroy_address(struct tdi_address *tdi_address)
+/* From now on nobody finds the address: no caller comes any more, and its port is free. */
+static void close_address(struct tdi_address *tdi_address)
 {
 	struct link_device *device =
 		containing_record(tdi_address->provider, struct link_device, provider);
@@ -108,11 +109,15 @@ static void destroy_address(struct tdi_address *tdi_address)
 	struct link_connection *caller;
 	kirql irql = ke_acquire_spin_lock(&device->lock);
 
-	remove_entry_list(&address->entry); /* no caller comes any more */
+	remove_entry_list(&address->entry);
 	ke_release_spin_lock(&device->lock, irql);
 	while ((caller = take_caller(device, address)) != NULL)
 		link_refuse(caller, STATUS_CONNECTION_REFUSED);
-	ex_free_pool(address);
+}
+
+static void destroy_address(struct tdi_address *tdi_address)
+{
+	ex_free_pool(containing_record(tdi_address, struct link_address, tdi));
 }
 
 /* ---- Connections --------------------------------------------------------------------------- */
@@ -165,6 +170,7 @@ static void query(struct tdi_connection *connection, struct tdi_connection_info 
 
 static const struct tdi_provider_ops link_ops = {
 	.create_address = create_address,
+	.close_address = close_address,
 	.destroy_address = destroy_address,
 	.create_connection = create_connection,
 	.destroy_connection = destroy_connection,

@@ -293,16 +293,11 @@ static void fail_list(struct list_entry *irps, ntstatus reason, struct list_entr
 }
 
 /*
- * A release that was granted while another context ran the pump, which has only left a note there,
- * is made good now if every send was accepted: the client was told that it had released.
- *
  * What is acknowledged by now has been sent, whatever happens next; the rest has not. The oldest
  * first, as ever, so what was deferred goes before all.
  */
 void link_abort_transfer(struct link_connection *link, struct list_entry *completed)
 {
-	if (link->current == NULL && is_list_empty(&link->tdi.sends.irps))
-		release_if_wanted(link);
 	append_tail_list(completed, &link->deferred);
 	link->acknowledged_bytes = circuit_leave(link->circuit, link->end, link->tdi.send_ended);
 	link->circuit = NULL;

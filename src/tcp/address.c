@@ -114,6 +114,8 @@ static ntstatus start_listening(struct tcp_address *address)
 {
 	ntstatus status;
 
+	if (address->closed)
+		return STATUS_INVALID_ADDRESS_COMPONENT;
 	if (address->listening)
 		return STATUS_SUCCESS;
 	if (listen(address->fd, BACKLOG) != 0)
@@ -192,6 +194,23 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 	}
 	ex_free_pool(address);
 	return NULL;
+}
+
+/*
+ * Peers that wait in the kernel's backlog are reset and no more are let in: they would send to nobody
+ * and think that it had arrived. Connections that listen here fail when they are served.
+ */
+void tcp_close_address(struct tdi_address *base)
+{
+	struct tcp_address *address = tcp_address_of(base);
+	kirql irql = ke_acquire_spin_lock(&address->lock);
+
+	address->closed = true;
+	if (address->listening) {
+		(void)shutdown(address->fd, SHUT_RDWR);
+		ke_insert_queue_dpc(&address->accept_dpc);
+	}
+	ke_release_spin_lock(&address->lock, irql);
 }
 
 /* A queued accept_dpc runs before `disconnected`: both are for one processor. */

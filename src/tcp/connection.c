@@ -244,6 +244,7 @@ static void tcp_destroy_connection(struct tdi_connection *base)
 
 static const struct tdi_provider_ops tcp_ops = {
 	.create_address = tcp_create_address,
+	.close_address = tcp_close_address,
 	.destroy_address = tcp_destroy_address,
 	.create_connection = tcp_create_connection,
 	.destroy_connection = tcp_destroy_connection,

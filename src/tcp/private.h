@@ -29,6 +29,7 @@ struct tcp_address {
 	struct kspin_lock lock; /* taken before a connection's, never after */
 	int fd;
 	bool listening;
+	bool closed; /* by the client, though connections may still refer to it */
 	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */
 	struct kinterrupt interrupt;
 	struct kdpc accept_dpc;
@@ -106,6 +107,7 @@ void tcp_release_socket(int fd);
 /* address.c */
 struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 				       const struct transport_address *local, ntstatus *status);
+void tcp_close_address(struct tdi_address *address);
 void tcp_destroy_address(struct tdi_address *address);
 void tcp_listen(struct tdi_connection *connection);
 

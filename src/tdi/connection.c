@@ -36,7 +36,8 @@ static ntstatus finish_call(struct call *call, struct file_object *file, int64_t
 
 	io_call_driver(io_get_related_device_object(file), call->irp);
 	if (ke_wait_for_single_object(&call->done, timeout_ns) == STATUS_TIMEOUT) {
-		expired = io_cancel_irp(call->irp);
+		expired = true;
+		io_cancel_irp(call->irp);
 		ke_wait_for_single_object(&call->done, KE_WAIT_FOREVER);
 	}
 	status = call->irp->io_status.status;

@@ -73,10 +73,14 @@ static ntstatus dispatch_create(struct device_object *device, struct irp *irp)
 static ntstatus dispatch_cleanup(struct device_object *device, struct irp *irp)
 {
 	struct file_object *file = io_get_current_irp_stack_location(irp)->file_object;
+	struct tdi_connection *connection = connection_of(file);
+	struct tdi_address *address = address_of(file);
 
 	(void)device;
-	if (connection_of(file) != NULL)
-		tdi_provider_fail(connection_of(file), STATUS_LOCAL_DISCONNECT);
+	if (connection != NULL)
+		tdi_provider_fail(connection, STATUS_LOCAL_DISCONNECT);
+	if (address != NULL)
+		address->provider->ops->close_address(address);
 	return io_finish_request(irp, STATUS_SUCCESS, 0);
 }
 
@@ -200,17 +204,36 @@ static ntstatus check_receive(const struct tdi_connection *connection)
 								     : STATUS_SUCCESS);
 }
 
+/* Completes when the end of the stream is on its way behind all that was sent. */
 static ntstatus release(struct tdi_connection *connection, struct irp *irp)
 {
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = check_send(connection);
 
-	if (nt_success(status))
-		connection->release_wanted = true; /* the send pump does it after the last send */
+	if (nt_success(status)) {
+		io_mark_irp_pending(irp);
+		connection->release_irp = irp;
+		connection->release_wanted = true;
+		tdi_provider_run_pump_and_unlock(connection, &connection->send_pump, irql);
+		return STATUS_PENDING;
+	}
 	ke_release_spin_lock(&connection->lock, irql);
-	if (nt_success(status))
-		tdi_provider_run_pump(connection, &connection->send_pump);
 	return io_finish_request(irp, status, 0);
+}
+
+/* Also takes back a release that is under way: the peer is reset. */
+static ntstatus abort_connection(struct tdi_connection *connection, struct irp *irp)
+{
+	struct list_entry completed;
+	kirql irql;
+
+	initialize_list_head(&completed);
+	irql = ke_acquire_spin_lock(&connection->lock);
+	connection->send_ended = false;
+	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
+	ke_release_spin_lock(&connection->lock, irql);
+	tdi_provider_complete(&completed);
+	return io_finish_request(irp, STATUS_SUCCESS, 0);
 }
 
 static ntstatus disconnect(struct tdi_connection *connection, struct irp *irp)
@@ -221,8 +244,7 @@ static ntstatus disconnect(struct tdi_connection *connection, struct irp *irp)
 	case TDI_DISCONNECT_RELEASE:
 		return release(connection, irp);
 	case TDI_DISCONNECT_ABORT:
-		tdi_provider_fail(connection, STATUS_LOCAL_DISCONNECT);
-		return io_finish_request(irp, STATUS_SUCCESS, 0);
+		return abort_connection(connection, irp);
 	default:
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
 	}

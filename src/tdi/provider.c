@@ -58,6 +58,15 @@ void tdi_provider_drop(struct tdi_connection *connection)
 
 /* ---- Pumps --------------------------------------------------------------------------------- */
 
+/* The client may close as soon as it knows of the release, so it is told when that is a fact. */
+static void finish_release(struct tdi_connection *connection, struct list_entry *completed)
+{
+	if (!connection->send_ended || connection->release_irp == NULL)
+		return;
+	tdi_provider_finish(completed, connection->release_irp, STATUS_SUCCESS, 0);
+	connection->release_irp = NULL;
+}
+
 void tdi_provider_run_pump(struct tdi_connection *connection, struct tdi_pump *pump)
 {
 	tdi_provider_run_pump_and_unlock(connection, pump, ke_acquire_spin_lock(&connection->lock));
@@ -80,6 +89,7 @@ void tdi_provider_run_pump_and_unlock(struct tdi_connection *connection, struct 
 	do {
 		pump->again = false; /* before the step, which may set it: a later note counts */
 		pump->step(connection, &completed);
+		finish_release(connection, &completed);
 		if (is_list_empty(&completed))
 			continue;
 		ke_release_spin_lock(&connection->lock, irql);
@@ -112,15 +122,27 @@ static void go_on_receiving(struct kdpc *dpc, void *context)
 
 /* ---- Connections --------------------------------------------------------------------------- */
 
+static void request_cancelled(struct io_csq *csq, void *context)
+{
+	(void)csq;
+	tdi_provider_drop(context); /* the request's */
+}
+
+static void initialize_queue(struct io_csq *csq, struct tdi_connection *connection)
+{
+	io_csq_initialize(csq, &connection->lock, &connection->users, request_cancelled,
+			  connection);
+}
+
 void tdi_provider_initialize_connection(struct tdi_connection *connection,
 					struct tdi_provider *provider)
 {
 	*connection = (struct tdi_connection){
 		.state = TDI_STATE_IDLE, .users = 1, /* the file's */ .provider = provider};
 	ke_initialize_spin_lock(&connection->lock);
-	io_csq_initialize(&connection->sends, &connection->lock);
-	io_csq_initialize(&connection->receives, &connection->lock);
-	io_csq_initialize(&connection->establishing, &connection->lock);
+	initialize_queue(&connection->sends, connection);
+	initialize_queue(&connection->receives, connection);
+	initialize_queue(&connection->establishing, connection);
 	connection->send_pump.step = provider->ops->send;
 	connection->receive_pump.step = provider->ops->receive;
 	ke_initialize_dpc(&connection->send_pump.dpc, go_on_sending, connection, KE_ANY_PROCESSOR);
@@ -157,6 +179,9 @@ void tdi_provider_fail_locked(struct tdi_connection *connection, ntstatus reason
 	connection->state = TDI_STATE_DISCONNECTED;
 	connection->failure = reason;
 	connection->provider->ops->abort(connection, was, completed);
+	if (connection->release_irp != NULL)
+		tdi_provider_finish(completed, connection->release_irp, reason, 0);
+	connection->release_irp = NULL;
 	fail_queue(&connection->establishing, reason, completed);
 	fail_queue(&connection->sends, reason, completed);
 	fail_queue(&connection->receives, reason, completed);

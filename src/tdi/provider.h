@@ -26,8 +26,9 @@
  * Requests wait in the cancel-safe queues `sends` and `receives`; a step takes one out when work
  * on it begins. From then on it can't be cancelled, only failed with the connection.
  *
- * References. `users` counts, under the lock, the file, each running pump, each queued DPC, and
- * what the transport adds with tdi_provider_hold. Who drops the last calls ops->destroy.
+ * References. `users` counts, under the lock, the file, each running pump, each queued DPC, each
+ * request in a queue, and what the transport adds with tdi_provider_hold. Who drops the last has it
+ * destroyed.
  */
 #ifndef XPORT_TDI_PROVIDER_H
 #define XPORT_TDI_PROVIDER_H
@@ -56,6 +57,8 @@ struct tdi_provider_ops {
 	struct tdi_address *(*create_address)(struct tdi_provider *provider,
 					      const struct transport_address *local,
 					      ntstatus *status);
+	/* The client has closed its address: nobody may connect there any more. Up to DISPATCH. */
+	void (*close_address)(struct tdi_address *address);
 	/* The last reference to an address is gone. Up to DISPATCH. */
 	void (*destroy_address)(struct tdi_address *address);
 
@@ -124,6 +127,7 @@ struct tdi_connection {
 	struct tdi_provider *provider;
 	struct tdi_address *address;
 	struct io_csq establishing; /* the one TDI_CONNECT or TDI_LISTEN */
+	struct irp *release_irp;    /* TDI_DISCONNECT_RELEASE, completed when send_ended is set */
 	struct irp *close_irp;	    /* IRP_MJ_CLOSE, completed when the last user has gone */
 	void *connection_context;
 };

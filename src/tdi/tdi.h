@@ -23,7 +23,8 @@
  * after the peer's last byte with STATUS_GRACEFUL_DISCONNECT.
  *
  * Ending. tdi_disconnect with TDI_DISCONNECT_RELEASE says that no more will be sent and lets all
- * that was sent arrive; the other direction stays open. TDI_DISCONNECT_ABORT, and closing a
+ * that was sent arrive; it completes when the end of the stream is on its way; the other direction
+ * stays open. TDI_DISCONNECT_ABORT, and closing a
  * connection that was not released, throws away what is under way and resets the peer. Closing
  * completes everything outstanding before it returns.
  *
@@ -209,7 +210,9 @@ int64_t tdi_send_stream(struct file_object *connection, const void *buffer, uint
 /*
  * Runs once for each request that was started, however it ended: `bytes` were transferred. The
  * buffer is the caller's again. At up to DISPATCH_LEVEL, on any processor, possibly before the
- * start call has returned. It may start other requests, but must not wait.
+ * start call has returned. It may start other requests, but must not wait. A request that can't even
+ * be started calls back within the start; so a callback that starts another after every failure
+ * never ends.
  */
 typedef void tdi_completion_callback(void *context, ntstatus status, uint32_t bytes);
 

@@ -172,30 +172,6 @@ void ke_initialize_timer(struct ktimer *timer)
 	initialize_list_head(&timer->entry);
 }
 
-bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
-		     const struct ke_site *site)
-{
-	struct host_processor *processor = &host.processors[timer->processor];
-	uint64_t due_ns = ke_query_interrupt_time() + delay_ns;
-	struct list_entry *after;
-	bool was_armed;
-
-	(void)site;
-	host_lock(&processor->lock);
-	was_armed = timer->armed;
-	if (was_armed)
-		remove_entry_list(&timer->entry);
-	timer->armed = 1;
-	timer->due_ns = due_ns;
-	timer->dpc = dpc;
-	/* Most timers are set for later than all others, so look from the far end. */
-	for (after = processor->timers.prev; after != &processor->timers; after = after->prev)
-		if (containing_record(after, struct ktimer, entry)->due_ns <= due_ns)
-			break;
-	insert_and_unlock(processor, after, &timer->entry);
-	return was_armed;
-}
-
 bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
 {
 	struct host_processor *processor = &host.processors[timer->processor];
@@ -211,30 +187,58 @@ bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
 	return was_armed;
 }
 
+/*
+ * A timer stands with the processor of its DPC, so that it expires and the DPC is queued under one
+ * lock: who finds it not armed finds the DPC queued, running or done.
+ */
+bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
+		     const struct ke_site *site)
+{
+	bool was_armed = ke_cancel_timer_at(timer, site);
+	struct host_processor *processor = &host.processors[dpc->processor];
+	uint64_t due_ns = ke_query_interrupt_time() + delay_ns;
+	struct list_entry *after;
+
+	host_lock(&processor->lock);
+	timer->processor = dpc->processor;
+	timer->armed = 1;
+	timer->due_ns = due_ns;
+	timer->dpc = dpc;
+	/* Most timers are set for later than all others, so look from the far end. */
+	for (after = processor->timers.prev; after != &processor->timers; after = after->prev)
+		if (containing_record(after, struct ktimer, entry)->due_ns <= due_ns)
+			break;
+	insert_and_unlock(processor, after, &timer->entry);
+	return was_armed;
+}
+
+/* The first timer, if it is due. With the lock held. */
+static struct ktimer *due_timer(const struct host_processor *processor, uint64_t now)
+{
+	struct ktimer *first;
+
+	if (is_list_empty(&processor->timers))
+		return NULL;
+	first = containing_record(processor->timers.next, struct ktimer, entry);
+	return first->due_ns <= now ? first : NULL;
+}
+
 static void run_timers(struct host_processor *processor)
 {
+	struct ktimer *timer;
 	uint64_t now;
 
-	if (is_list_empty(&processor->timers)) /* only a hint: looked at again before parking */
-		return;
-	now = ke_query_interrupt_time();
-	for (;;) {
-		struct ktimer *timer = NULL;
-		struct kdpc *dpc = NULL;
-
-		host_lock(&processor->lock);
-		if (!is_list_empty(&processor->timers))
-			timer = containing_record(processor->timers.next, struct ktimer, entry);
-		if (timer != NULL && timer->due_ns <= now) {
-			remove_entry_list(&timer->entry);
-			timer->armed = 0;
-			dpc = timer->dpc; /* the timer is its owner's again when the lock is free */
+	host_lock(&processor->lock);
+	now = is_list_empty(&processor->timers) ? 0 : ke_query_interrupt_time();
+	while ((timer = due_timer(processor, now)) != NULL) {
+		remove_entry_list(&timer->entry);
+		timer->armed = 0;
+		if (!timer->dpc->queued) {
+			timer->dpc->queued = 1;
+			insert_tail_list(&processor->dpcs, &timer->dpc->entry);
 		}
-		host_unlock(&processor->lock);
-		if (dpc == NULL)
-			return;
-		ke_insert_queue_dpc(dpc);
 	}
+	host_unlock(&processor->lock);
 }
 
 /* ---- Work items ---------------------------------------------------------------------------- */

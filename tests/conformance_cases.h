@@ -1,0 +1,22 @@
+/* Cases of the conformance suite that stand in files of their own; see transport_conformance.h. */
+#ifndef XPORT_TESTS_CONFORMANCE_CASES_H
+#define XPORT_TESTS_CONFORMANCE_CASES_H
+
+#include "transport_conformance.h"
+
+/* What a case gets. */
+struct world {
+	const struct conformance_provider *provider;
+	struct conformance_options options;
+	struct device_object *device;
+	struct transport_address local; /* to open, with port 0 */
+};
+
+/* conformance_endings.c */
+void case_release(struct world *world);
+void case_release_and_close(struct world *world);
+void case_abort_after_release(struct world *world);
+void case_closed_address(struct world *world);
+void case_cancel_and_close(struct world *world);
+
+#endif

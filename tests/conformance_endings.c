@@ -1,0 +1,147 @@
+/* How connections and addresses end: conformance cases. */
+#include "conformance_cases.h"
+#include "executive.h"
+#include "transport_client.h"
+
+void case_release(struct world *world)
+{
+	enum { LENGTH = 50000 };
+	struct connected_pair pair;
+	struct request send;
+	uint8_t *sent = need_pool(LENGTH), *received = need_pool(LENGTH);
+
+	fill_pattern(sent, 6, 0, LENGTH);
+	if (open_pair(&pair, world->device, &world->local)) {
+		start_send(&send, &pair.client, sent, LENGTH, NULL);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		CU_ASSERT_EQUAL(tdi_send_stream(&pair.client, sent, 1, 0),
+				STATUS_CONNECTION_INVALID);
+		CU_ASSERT_EQUAL(receive_all(&pair.server, received, LENGTH, "unread data"), LENGTH);
+		CU_ASSERT(is_pattern(received, 6, 0, LENGTH));
+		CU_ASSERT_EQUAL(wait_for_request(&send, "a send before a release"), STATUS_SUCCESS);
+		end_request(&send);
+		CU_ASSERT_EQUAL(receive_some(&pair.server, received, 1, "the end"),
+				STATUS_GRACEFUL_DISCONNECT);
+		CU_ASSERT_EQUAL(receive_some(&pair.server, received, 1, "the end, again"),
+				STATUS_GRACEFUL_DISCONNECT);
+
+		start_send(&send, &pair.server, sent, LENGTH, NULL);
+		memset(received, 0, LENGTH);
+		CU_ASSERT_EQUAL(receive_all(&pair.client, received, LENGTH, "the other direction"),
+				LENGTH);
+		CU_ASSERT(is_pattern(received, 6, 0, LENGTH));
+		CU_ASSERT_EQUAL(wait_for_request(&send, "a send after the peer's release"),
+				STATUS_SUCCESS);
+		end_request(&send);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.server, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		CU_ASSERT_EQUAL(receive_some(&pair.client, received, 1, "the other end"),
+				STATUS_GRACEFUL_DISCONNECT);
+		close_pair(&pair);
+	}
+	ex_free_pool(sent);
+	ex_free_pool(received);
+}
+
+void case_release_and_close(struct world *world)
+{
+	enum { LENGTH = 20000 };
+	struct connected_pair pair;
+	uint8_t *buffer = need_pool(LENGTH);
+
+	fill_pattern(buffer, 7, 0, LENGTH);
+	if (open_pair(&pair, world->device, &world->local)) {
+		CU_ASSERT_EQUAL(send_all(&pair.client, buffer, LENGTH, "a send"), STATUS_SUCCESS);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		tdi_close(&pair.client);
+		memset(buffer, 0, LENGTH);
+		CU_ASSERT_EQUAL(receive_all(&pair.server, buffer, LENGTH, "what was sent"), LENGTH);
+		CU_ASSERT(is_pattern(buffer, 7, 0, LENGTH));
+		CU_ASSERT_EQUAL(receive_some(&pair.server, buffer, 1, "the end"),
+				STATUS_GRACEFUL_DISCONNECT);
+		tdi_close(&pair.server);
+		tdi_close(&pair.client_address);
+		tdi_close(&pair.server_address);
+	}
+	ex_free_pool(buffer);
+}
+
+/* The sender gives up after it has released. Only if the end has come already is it too late. */
+void case_abort_after_release(struct world *world)
+{
+	enum { LENGTH = 30000 };
+	struct connected_pair pair;
+	struct request send;
+	uint8_t *bytes = need_pool(LENGTH);
+	uint32_t got = 0;
+	int64_t last;
+
+	fill_pattern(bytes, 8, 0, LENGTH);
+	if (open_pair(&pair, world->device, &world->local)) {
+		start_send(&send, &pair.client, bytes, LENGTH, NULL);
+		wait_for_request(&send, "a send before a release");
+		end_request(&send);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_ABORT), STATUS_SUCCESS);
+		while ((last = receive_some(&pair.server, bytes, LENGTH, "data or the reset")) > 0)
+			got += (uint32_t)last;
+		CU_ASSERT(last == STATUS_CONNECTION_RESET ||
+			  (last == STATUS_GRACEFUL_DISCONNECT && got == LENGTH));
+		close_pair(&pair);
+	}
+	ex_free_pool(bytes);
+}
+
+void case_closed_address(struct world *world)
+{
+	struct connected_pair pair;
+	struct transport_address remote;
+	struct file_object address, late;
+
+	if (!open_pair(&pair, world->device, &world->local))
+		return;
+	remote = local_of(&pair.server_address);
+	tdi_close(&pair.server_address); /* while a connection still stands on it */
+	CU_ASSERT_EQUAL(tdi_open_transport_address(world->device, &world->local, &address),
+			STATUS_SUCCESS);
+	if (open_endpoint(&late, world->device, &address)) {
+		CU_ASSERT_EQUAL(tdi_connect(&late, &remote, SOON), STATUS_CONNECTION_REFUSED);
+		tdi_close(&late);
+	}
+	tdi_close(&address);
+	CU_ASSERT_EQUAL(send_all(&pair.client, "x", 1, "a send beside it"), STATUS_SUCCESS);
+	tdi_close(&pair.client);
+	tdi_close(&pair.server);
+	tdi_close(&pair.client_address);
+}
+
+static void cancel_it(void *context)
+{
+	struct request *request = context;
+
+	io_cancel_irp(request->irp);
+}
+
+/* The canceller may be anywhere on its way when the connection goes. */
+void case_cancel_and_close(struct world *world)
+{
+	struct connected_pair pair;
+	struct request receive;
+	struct kthread canceller;
+	uint8_t byte;
+
+	if (!open_pair(&pair, world->device, &world->local))
+		return;
+	start_receive(&receive, &pair.server, &byte, 1);
+	ps_create_system_thread(&canceller, cancel_it, &receive);
+	tdi_close(&pair.server);
+	CU_ASSERT_EQUAL(receive.completions, 1); /* closing waits for it */
+	ke_wait_for_thread(&canceller);
+	end_request(&receive);
+	tdi_close(&pair.client);
+	tdi_close(&pair.client_address);
+	tdi_close(&pair.server_address);
+}

@@ -42,6 +42,7 @@ struct demo_row {
 	double bytes_per_second;
 	double effective_depth;
 	bool window_too_short;
+	double stolen_seconds;		    /* the machine did not run for so long meanwhile */
 	uint8_t sha256[SHA256_DIGEST_SIZE]; /* of what arrived */
 	char error[160];
 };

@@ -132,10 +132,9 @@ fails_with() { # STATUS PATTERN FILE
 
 killed_sender() {
 	start_receiver -o out2 || return 1
-	(cat data; sleep 30) | "$xport" send --to "$address" - &
+	(cat data; sleep 3) | "$xport" send --to "$address" - &
 	sleep 0.7
-	pkill -9 -P $$ -x xport -f "send --to $address" 2>/dev/null
-	kill -9 "$(pgrep -f "send --to $address" | head -n 1)" 2>/dev/null
+	kill -9 $! || return 1
 	wait $receiver
 	fails_with $? 'reset' recv.err 2 || return 1
 	[ ! -e out2 ] || { echo "out2 is there"; return 1; }
@@ -259,7 +258,7 @@ interrupted_demo() {
 	wait $demo
 	[ $? -eq 130 ] || { echo "it was not interrupted"; return 1; }
 	sleep 0.3
-	! grep -q "demo-$demo" /proc/net/unix && [ -z "$(pgrep -P $demo)" ]
+	! grep -q "demo-$demo" /proc/net/unix && ! grep -qs "^PPid:[[:space:]]*$demo$" /proc/[0-9]*/status
 }
 
 # ---- All -------------------------------------------------------------------------------------

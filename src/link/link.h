@@ -23,10 +23,10 @@ enum link_completion {
 };
 
 struct link_options {
-	uint64_t rtt_ns;	      /* 0: as soon as a DPC runs */
+	uint64_t rtt_ns;	       /* 0: as soon as a DPC runs */
 	uint64_t rate_bits_per_second; /* in each direction; 0: unlimited */
-	uint32_t window_bytes;	      /* on the way or unread, each direction; 0: 4 MiB */
-	uint32_t segment_bytes;	      /* the longest segment; 0: 64 KiB */
+	uint32_t window_bytes;	       /* on the way or unread, each direction; 0: 4 MiB */
+	uint32_t segment_bytes;	       /* the longest segment; 0: 64 KiB */
 	bool buffered; /* a send completes when it is copied, not when it is acknowledged */
 	bool cut;      /* ke_choose cuts segments and partial accepts short */
 	enum link_completion completion;

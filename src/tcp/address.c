@@ -197,8 +197,8 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 }
 
 /*
- * Peers that wait in the kernel's backlog are reset and no more are let in: they would send to nobody
- * and think that it had arrived. Connections that listen here fail when they are served.
+ * Peers that wait in the kernel's backlog are reset and no more are let in: they would send to
+ * nobody and think that it had arrived. Connections that listen here fail when they are served.
  */
 void tcp_close_address(struct tdi_address *base)
 {

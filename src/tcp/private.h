@@ -29,7 +29,7 @@ struct tcp_address {
 	struct kspin_lock lock; /* taken before a connection's, never after */
 	int fd;
 	bool listening;
-	bool closed; /* by the client, though connections may still refer to it */
+	bool closed;		   /* by the client, though connections may still refer to it */
 	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */
 	struct kinterrupt interrupt;
 	struct kdpc accept_dpc;

@@ -210,9 +210,9 @@ int64_t tdi_send_stream(struct file_object *connection, const void *buffer, uint
 /*
  * Runs once for each request that was started, however it ended: `bytes` were transferred. The
  * buffer is the caller's again. At up to DISPATCH_LEVEL, on any processor, possibly before the
- * start call has returned. It may start other requests, but must not wait. A request that can't even
- * be started calls back within the start; so a callback that starts another after every failure
- * never ends.
+ * start call has returned. It may start other requests, but must not wait. A request that can't
+ * even be started calls back within the start; so a callback that starts another after every
+ * failure never ends.
  */
 typedef void tdi_completion_callback(void *context, ntstatus status, uint32_t bytes);
 

@@ -27,7 +27,7 @@
  * rate * RTT, but 8 MiB at least, drops what finds it full. Without one the queue has 256 MiB.
  */
 struct wan_options {
-	uint64_t rtt_ns;               /* half of it in each direction; at most WAN_MAX_RTT_NS */
+	uint64_t rtt_ns;	       /* half of it in each direction; at most WAN_MAX_RTT_NS */
 	uint64_t rate_bits_per_second; /* of each direction; 0: no limit but the machine's */
 	const char *name;
 };
@@ -35,7 +35,7 @@ struct wan_options {
 /* What has crossed the wan in one direction since it came up. */
 struct wan_traffic {
 	uint64_t packets; /* delivered; one may stand for up to 64 KiB of TCP segments */
-	uint64_t bytes;   /* delivered, IP headers included */
+	uint64_t bytes;	  /* delivered, IP headers included */
 	uint64_t dropped; /* packets that found the queue full or the far device down */
 	uint64_t queued;  /* bytes under way now */
 };
@@ -58,7 +58,7 @@ struct wan_status {
  * namespaces as soon as no other process is inside.
  */
 pid_t wan_up(const struct wan_options *options, bool die_with_parent, char *error,
-             size_t error_size);
+	     size_t error_size);
 
 /*
  * Moves the calling process, which must have a single thread, to side 'a' or 'b'. Where the wan

@@ -21,13 +21,13 @@ static void require_processor(uint32_t processor, const char *what, const struct
 {
 	if (processor != KE_ANY_PROCESSOR && processor >= sim_state.processors)
 		ke_bug_check_at(site, "NO-SUCH-PROCESSOR", "%s for processor %u of %u", what,
-		                processor, sim_state.processors);
+				processor, sim_state.processors);
 }
 
 /* ---- DPCs ----------------------------------------------------------------------------------- */
 
 void ke_initialize_dpc(struct kdpc *dpc, ke_deferred_routine *routine, void *context,
-                       unsigned processor)
+		       unsigned processor)
 {
 	sim_touch(dpc, sizeof(*dpc));
 	initialize_list_head(&dpc->entry);
@@ -81,10 +81,10 @@ struct sim_lane *sim_begin_dpc(struct list_entry *queue, struct sim_processor *p
 {
 	struct kdpc *dpc = containing_record(remove_head_list(queue), struct kdpc, entry);
 	struct sim_task task = {
-	        .dpc = dpc->routine,
-	        .object = dpc,
-	        .context = dpc->context,
-	        .sequence = dpc->executive,
+		.dpc = dpc->routine,
+		.object = dpc,
+		.context = dpc->context,
+		.sequence = dpc->executive,
 	};
 
 	sim_touch(dpc, sizeof(*dpc));
@@ -170,7 +170,7 @@ static bool disarm(struct ktimer *timer)
 }
 
 bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
-                     const struct ke_site *site)
+		     const struct ke_site *site)
 {
 	struct list_entry *after;
 	bool was_armed;
@@ -213,7 +213,7 @@ void sim_fire_timers(void)
 {
 	while (!is_list_empty(&sim_state.timers)) {
 		struct ktimer *timer =
-		        containing_record(sim_state.timers.next, struct ktimer, entry);
+			containing_record(sim_state.timers.next, struct ktimer, entry);
 
 		if (timer->due_ns > sim_state.now_ns)
 			break;
@@ -226,7 +226,7 @@ void sim_fire_timers(void)
 /* ---- Work items ----------------------------------------------------------------------------- */
 
 void ex_initialize_work_item(struct ex_work_item *item, ex_worker_routine *routine, void *context,
-                             unsigned processor)
+			     unsigned processor)
 {
 	sim_touch(item, sizeof(*item));
 	initialize_list_head(&item->entry);
@@ -259,7 +259,7 @@ bool ex_queue_work_item_at(struct ex_work_item *item, const struct ke_site *site
 struct sim_lane *sim_begin_work_item(struct list_entry *queue, struct sim_processor *processor)
 {
 	struct ex_work_item *item =
-	        containing_record(remove_head_list(queue), struct ex_work_item, entry);
+		containing_record(remove_head_list(queue), struct ex_work_item, entry);
 	struct sim_task task = {.work = item->routine, .object = item, .context = item->context};
 
 	sim_touch(item, sizeof(*item));

@@ -67,7 +67,7 @@ void sim_wake(struct sim_lane *lane, ntstatus status)
 }
 
 ntstatus ke_wait_for_single_object_at(struct kevent *event, int64_t timeout_ns,
-                                      const struct ke_site *site)
+				      const struct ke_site *site)
 {
 	struct sim_lane *lane = sim_this_lane(site);
 	uint64_t deadline;
@@ -124,7 +124,7 @@ void ke_set_event_at(struct kevent *event, const struct ke_site *site)
 	event->signaled = 1;
 	while (!is_list_empty(&event->waiters))
 		sim_wake(containing_record(event->waiters.next, struct sim_lane, waiter),
-		         STATUS_SUCCESS);
+			 STATUS_SUCCESS);
 }
 
 void ke_clear_event_at(struct kevent *event, const struct ke_site *site)

@@ -98,7 +98,7 @@ struct sim_task {
 	void *object; /* the caller's DPC, work item or interrupt */
 	void *context;
 	const struct ke_site *origin; /* a thread's: where it was created */
-	uint64_t sequence;            /* a DPC's, among all that were ever queued */
+	uint64_t sequence;	      /* a DPC's, among all that were ever queued */
 };
 
 struct sim_processor;
@@ -114,15 +114,15 @@ struct sim_lane {
 	uint8_t operation;
 	uint8_t held_count;
 	uint8_t wait;
-	const struct ke_site *site;      /* of the last operation */
+	const struct ke_site *site;	 /* of the last operation */
 	struct sim_processor *processor; /* where it is, or was last */
-	struct sim_lane *below;          /* on the processor's stack */
+	struct sim_lane *below;		 /* on the processor's stack */
 	struct kspin_lock *spins_on;
 	uint64_t yields; /* yield points of this lane's present life */
 
 	const void *waits_on;
 	struct list_entry waiter; /* in an event's waiters or in the flushing lanes */
-	struct list_entry due;    /* in the lanes that wait for a time */
+	struct list_entry due;	  /* in the lanes that wait for a time */
 	uint64_t due_ns;
 	uint64_t flush_sequence;
 	ntstatus wait_status;
@@ -135,19 +135,19 @@ struct sim_lane {
 
 struct sim_processor {
 	unsigned number;
-	struct sim_lane *top;    /* of the stack of pinned lanes, or NULL: open */
+	struct sim_lane *top;	 /* of the stack of pinned lanes, or NULL: open */
 	struct sim_lane *worker; /* the work item that has begun */
 	struct list_entry dpcs;
 	struct list_entry work_items;
 	struct list_entry interrupts; /* requested */
-	char dpc_order;               /* for sim_order_*: a processor runs one DPC at a time */
+	char dpc_order;		      /* for sim_order_*: a processor runs one DPC at a time */
 	char work_order;
 };
 
 struct sim_executive {
 	struct sim_lane *current; /* NULL outside of a run */
 	unsigned processors;
-	unsigned open;           /* how many processors are open */
+	unsigned open;		 /* how many processors are open */
 	struct list_entry ready; /* threads; work items are found as workers */
 	struct sim_processor processor[KE_MAXIMUM_PROCESSORS];
 	struct list_entry any_dpcs; /* for KE_ANY_PROCESSOR */
@@ -171,8 +171,8 @@ struct sim_executive {
 
 	bool running;
 	bool main_returned;
-	bool failed;           /* the report has been written already */
-	uint64_t run;          /* number of this run in the process */
+	bool failed;	       /* the report has been written already */
+	uint64_t run;	       /* number of this run in the process */
 	struct sim_fiber boss; /* ke_run's caller */
 	unsigned lanes_used;   /* lanes[] beyond were never taken in this run */
 	struct list_entry free_lanes;
@@ -237,9 +237,9 @@ struct sim_lane *sim_lane_take(enum sim_kind kind, const struct sim_task *task);
 
 /* A DPC or service routine starts on the processor; a bug check if there is no lane for it. */
 struct sim_lane *sim_lane_start_pinned(enum sim_kind kind, const struct sim_task *task,
-                                       struct sim_processor *processor);
+				       struct sim_processor *processor);
 struct sim_lane *sim_lane_start_worker(const struct sim_task *task,
-                                       struct sim_processor *processor);
+				       struct sim_processor *processor);
 
 /* Puts a thread among the ready ones. */
 void sim_lane_ready(struct sim_lane *lane);
@@ -254,7 +254,7 @@ void sim_require_lowering(struct sim_lane *lane, kirql irql, const struct ke_sit
 
 /* Takes and gives back a lock for the current lane, which is at `level` and stays there. */
 void sim_take_lock(struct sim_lane *lane, struct kspin_lock *lock, kirql level,
-                   const struct ke_site *site);
+		   const struct ke_site *site);
 void sim_give_lock(struct sim_lane *lane, struct kspin_lock *lock, const struct ke_site *site);
 
 /* ---- event.c -------------------------------------------------------------------------------- */

@@ -47,18 +47,18 @@ void sim_fiber_boot(void);
 #if !defined(SIM_FIBER_UCONTEXT) && defined(__x86_64__)
 
 __asm__(".text\n"
-        ".hidden sim_fiber_boot\n"
-        ".globl sim_fiber_boot\n"
-        ".type sim_fiber_boot, @function\n"
-        "sim_fiber_boot:\n"
-        ".cfi_startproc\n"
-        ".cfi_undefined rip\n"
-        "	popq %rdi\n"
-        "	popq %rax\n"
-        "	callq *%rax\n"
-        "	ud2\n"
-        ".cfi_endproc\n"
-        ".size sim_fiber_boot, . - sim_fiber_boot\n");
+	".hidden sim_fiber_boot\n"
+	".globl sim_fiber_boot\n"
+	".type sim_fiber_boot, @function\n"
+	"sim_fiber_boot:\n"
+	".cfi_startproc\n"
+	".cfi_undefined rip\n"
+	"	popq %rdi\n"
+	"	popq %rax\n"
+	"	callq *%rax\n"
+	"	ud2\n"
+	".cfi_endproc\n"
+	".size sim_fiber_boot, . - sim_fiber_boot\n");
 
 /* The words that sim_fiber_boot pops lie above those that switch_stacks leaves. */
 static void *lay_out_stack(char *top, void (*begin)(struct sim_fiber *), struct sim_fiber *fiber)
@@ -78,35 +78,35 @@ static void *lay_out_stack(char *top, void (*begin)(struct sim_fiber *), struct 
 static inline void switch_stacks(void **save, void *stack_pointer)
 {
 	__asm__ volatile("leaq -128(%%rsp), %%rsp\n\t"
-	                 "leaq 1f(%%rip), %%rcx\n\t"
-	                 "pushq %%rbp\n\t"
-	                 "pushq %%rcx\n\t"
-	                 "movq %%rsp, (%0)\n\t"
-	                 "movq %1, %%rsp\n\t"
-	                 "popq %%rcx\n\t"
-	                 "popq %%rbp\n\t"
-	                 "jmpq *%%rcx\n"
-	                 "1:\n\t"
-	                 "leaq 128(%%rsp), %%rsp"
-	                 : "+D"(save), "+S"(stack_pointer)
-	                 :
-	                 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13",
-	                   "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
-	                   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-	                   "xmm15", "cc", "memory");
+			 "leaq 1f(%%rip), %%rcx\n\t"
+			 "pushq %%rbp\n\t"
+			 "pushq %%rcx\n\t"
+			 "movq %%rsp, (%0)\n\t"
+			 "movq %1, %%rsp\n\t"
+			 "popq %%rcx\n\t"
+			 "popq %%rbp\n\t"
+			 "jmpq *%%rcx\n"
+			 "1:\n\t"
+			 "leaq 128(%%rsp), %%rsp"
+			 : "+D"(save), "+S"(stack_pointer)
+			 :
+			 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13",
+			   "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+			   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+			   "xmm15", "cc", "memory");
 }
 
 #elif !defined(SIM_FIBER_UCONTEXT) && defined(__aarch64__)
 
 __asm__(".text\n"
-        ".hidden sim_fiber_boot\n"
-        ".globl sim_fiber_boot\n"
-        ".type sim_fiber_boot, %function\n"
-        "sim_fiber_boot:\n"
-        "	ldp x0, x1, [sp], #16\n"
-        "	blr x1\n"
-        "	brk #0\n"
-        ".size sim_fiber_boot, . - sim_fiber_boot\n");
+	".hidden sim_fiber_boot\n"
+	".globl sim_fiber_boot\n"
+	".type sim_fiber_boot, %function\n"
+	"sim_fiber_boot:\n"
+	"	ldp x0, x1, [sp], #16\n"
+	"	blr x1\n"
+	"	brk #0\n"
+	".size sim_fiber_boot, . - sim_fiber_boot\n");
 
 /* The words that sim_fiber_boot loads lie above those that switch_stacks leaves. */
 static void *lay_out_stack(char *top, void (*begin)(struct sim_fiber *), struct sim_fiber *fiber)
@@ -129,24 +129,24 @@ static inline void switch_stacks(void **save, void *stack_pointer)
 	register void *to __asm__("x1") = stack_pointer;
 
 	__asm__ volatile("sub sp, sp, #32\n\t"
-	                 "adr x16, 1f\n\t"
-	                 "stp x29, x30, [sp]\n\t"
-	                 "str x16, [sp, #16]\n\t"
-	                 "mov x17, sp\n\t"
-	                 "str x17, [x0]\n\t"
-	                 "mov sp, x1\n\t"
-	                 "ldr x16, [sp, #16]\n\t"
-	                 "ldp x29, x30, [sp], #32\n\t"
-	                 "br x16\n"
-	                 "1:"
-	                 : "+r"(from), "+r"(to)
-	                 :
-	                 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
-	                   "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23",
-	                   "x24", "x25", "x26", "x27", "x28", "v0", "v1", "v2", "v3", "v4", "v5",
-	                   "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
-	                   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
-	                   "v27", "v28", "v29", "v30", "v31", "cc", "memory");
+			 "adr x16, 1f\n\t"
+			 "stp x29, x30, [sp]\n\t"
+			 "str x16, [sp, #16]\n\t"
+			 "mov x17, sp\n\t"
+			 "str x17, [x0]\n\t"
+			 "mov sp, x1\n\t"
+			 "ldr x16, [sp, #16]\n\t"
+			 "ldp x29, x30, [sp], #32\n\t"
+			 "br x16\n"
+			 "1:"
+			 : "+r"(from), "+r"(to)
+			 :
+			 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+			   "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23",
+			   "x24", "x25", "x26", "x27", "x28", "v0", "v1", "v2", "v3", "v4", "v5",
+			   "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
+			   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
+			   "v27", "v28", "v29", "v30", "v31", "cc", "memory");
 }
 
 #endif
@@ -158,7 +158,7 @@ static void arrive(struct sim_fiber *fiber)
 {
 	if (__sanitizer_finish_switch_fiber)
 		__sanitizer_finish_switch_fiber(fiber->fake_stack, &previous->bottom,
-		                                &previous->bytes);
+						&previous->bytes);
 }
 
 /* The first function on a fiber's stack. */
@@ -189,7 +189,7 @@ static void prepare(struct sim_fiber *fiber)
 	fiber->context.uc_stack.ss_size = fiber->bytes;
 	fiber->context.uc_link = NULL;
 	makecontext(&fiber->context, (void (*)(void))begin_context, 2, (unsigned)(address >> 32),
-	            (unsigned)address);
+		    (unsigned)address);
 }
 
 #else
@@ -212,7 +212,7 @@ bool sim_fiber_create(struct sim_fiber *fiber, sim_fiber_entry *entry, void *arg
 	if (region == MAP_FAILED)
 		return false;
 	if (mmap(region + guard, bytes, PROT_READ | PROT_WRITE,
-	         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
 		munmap(region, guard + bytes);
 		return false;
 	}

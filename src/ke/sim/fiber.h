@@ -22,7 +22,7 @@ typedef void sim_fiber_entry(void *argument);
 
 struct sim_fiber {
 	void *stack_pointer; /* where it stopped; its registers are on the stack */
-	void *tsan;          /* TSan's thread for it */
+	void *tsan;	     /* TSan's thread for it */
 	void *fake_stack;    /* ASan's, while it does not run */
 	const void *bottom;  /* of the stack: the lowest usable address */
 	size_t bytes;

@@ -16,14 +16,14 @@
 #include "ke/sim/executive.h"
 
 void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *routine,
-                             void *context, unsigned processor, const struct ke_site *site)
+			     void *context, unsigned processor, const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "connecting an interrupt", site);
 	sim_yield(SIM_OP_CONNECT, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	if (processor != KE_ANY_PROCESSOR && processor >= sim_state.processors)
 		ke_bug_check_at(site, "NO-SUCH-PROCESSOR", "an interrupt for processor %u of %u",
-		                processor, sim_state.processors);
+				processor, sim_state.processors);
 	ke_initialize_spin_lock(&interrupt->lock);
 	interrupt->routine = routine;
 	interrupt->context = context;
@@ -56,15 +56,15 @@ static void queue_disconnected(struct kinterrupt *interrupt)
 }
 
 void ke_disconnect_interrupt_at(struct kinterrupt *interrupt, struct kdpc *disconnected,
-                                const struct ke_site *site)
+				const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "disconnecting an interrupt", site);
 	sim_yield(SIM_OP_DISCONNECT, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	if (!interrupt->connected)
 		ke_bug_check_at(site, "INTERRUPT-MISUSE",
-		                "disconnecting the interrupt %p, which is not connected",
-		                (void *)interrupt);
+				"disconnecting the interrupt %p, which is not connected",
+				(void *)interrupt);
 	remove_entry_list(&interrupt->entry);
 	interrupt->connected = 0;
 	interrupt->requested = 0;
@@ -123,7 +123,7 @@ void sim_serve_interrupt(struct sim_lane *lane)
 }
 
 bool ke_synchronize_execution_at(struct kinterrupt *interrupt, ke_synchronize_routine *routine,
-                                 void *context, const struct ke_site *site)
+				 void *context, const struct ke_site *site)
 {
 	struct sim_lane *lane = sim_this_lane(site);
 	kirql old = lane->irql;

@@ -35,7 +35,7 @@ void sim_require_irql(kirql level, const char *what, const struct ke_site *site)
 
 	if (lane->irql > level)
 		ke_bug_check_at(site, "IRQL-TOO-HIGH", "%s at IRQL %u, allowed up to %u", what,
-		                lane->irql, level);
+				lane->irql, level);
 }
 
 void sim_require_thread(const char *what, const struct ke_site *site)
@@ -43,7 +43,7 @@ void sim_require_thread(const char *what, const struct ke_site *site)
 	sim_require_irql(PASSIVE_LEVEL, what, site);
 	if (sim_state.current->kind != SIM_THREAD)
 		ke_bug_check_at(site, "WORK-ITEM-WAITS", "%s in a work item, which must not wait",
-		                what);
+				what);
 }
 
 /* On to a processor's stack, which must be open. */
@@ -125,16 +125,16 @@ void sim_require_lowering(struct sim_lane *lane, kirql irql, const struct ke_sit
 		ke_bug_check_at(site, "IRQL-CHANGED", "lowering IRQL %u to %u", lane->irql, irql);
 	if (irql < lane->base)
 		ke_bug_check_at(site, "IRQL-CHANGED",
-		                "lowering IRQL to %u in a routine that runs at %u", irql,
-		                lane->base);
+				"lowering IRQL to %u in a routine that runs at %u", irql,
+				lane->base);
 	for (unsigned i = 0; i < lane->held_count; i++) {
 		const struct sim_held *held = &lane->held[i];
 
 		if (irql < held->level)
 			ke_bug_check_at(
-			        site, "IRQL-CHANGED",
-			        "lowering IRQL to %u while holding the lock %p, taken at %s:%d",
-			        irql, (void *)held->lock, held->site->file, held->site->line);
+				site, "IRQL-CHANGED",
+				"lowering IRQL to %u while holding the lock %p, taken at %s:%d",
+				irql, (void *)held->lock, held->site->file, held->site->line);
 	}
 }
 
@@ -183,12 +183,12 @@ static void require_clean_return(const struct sim_lane *lane)
 
 	if (lane->held_count)
 		ke_bug_check_at(site, "LOCK-MISUSE",
-		                "a %s returned holding the lock %p, taken at %s:%d", name,
-		                (void *)lane->held[0].lock, lane->held[0].site->file,
-		                lane->held[0].site->line);
+				"a %s returned holding the lock %p, taken at %s:%d", name,
+				(void *)lane->held[0].lock, lane->held[0].site->file,
+				lane->held[0].site->line);
 	if (lane->irql != lane->base)
 		ke_bug_check_at(site, "IRQL-CHANGED", "a %s that began at IRQL %u returned at %u",
-		                name, lane->base, lane->irql);
+				name, lane->base, lane->irql);
 }
 
 static void free_lane(struct sim_lane *lane)
@@ -275,7 +275,7 @@ struct sim_lane *sim_lane_take(enum sim_kind kind, const struct sim_task *task)
 {
 	struct list_entry *entry = remove_head_list(&sim_state.free_lanes);
 	struct sim_lane *lane =
-	        entry ? containing_record(entry, struct sim_lane, entry) : next_lane();
+		entry ? containing_record(entry, struct sim_lane, entry) : next_lane();
 
 	if (!lane)
 		return NULL;
@@ -303,12 +303,12 @@ static struct sim_lane *take_or_stop(enum sim_kind kind, const struct sim_task *
 
 	if (!lane)
 		ke_bug_check("OUT-OF-LANES", "no stack for one more %s after %u lanes",
-		             routine_names[kind], sim_state.lanes_used);
+			     routine_names[kind], sim_state.lanes_used);
 	return lane;
 }
 
 struct sim_lane *sim_lane_start_pinned(enum sim_kind kind, const struct sim_task *task,
-                                       struct sim_processor *processor)
+				       struct sim_processor *processor)
 {
 	struct sim_lane *lane = take_or_stop(kind, task);
 
@@ -340,7 +340,7 @@ unsigned ke_get_current_processor_number(void)
 }
 
 ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *routine,
-                                    void *context, const struct ke_site *site)
+				    void *context, const struct ke_site *site)
 {
 	struct sim_task task = {.thread = routine, .context = context, .origin = site};
 	struct sim_lane *lane;
@@ -371,7 +371,7 @@ void ke_wait_for_thread_at(struct kthread *thread, const struct ke_site *site)
 	lane = (struct sim_lane *)thread->executive;
 	if (!lane || lane->joiner)
 		ke_bug_check_at(site, "THREAD-WAITED-TWICE", "the thread %p was waited for before",
-		                (void *)thread);
+				(void *)thread);
 	lane->joiner = sim_state.current;
 	if (lane->state != SIM_ENDED)
 		sim_wait(SIM_WAIT_THREAD, lane, UINT64_MAX);

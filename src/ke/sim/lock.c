@@ -66,11 +66,11 @@ static void spin(struct sim_lane *lane, struct kspin_lock *lock, const struct ke
 
 	if (held)
 		ke_bug_check_at(site, "LOCK-MISUSE",
-		                "acquiring the lock %p again that was acquired at %s:%d",
-		                (void *)lock, held->site->file, held->site->line);
+				"acquiring the lock %p again that was acquired at %s:%d",
+				(void *)lock, held->site->file, held->site->line);
 	if (lock->held != 1)
 		ke_bug_check_at(site, "LOCK-MISUSE", "the lock %p is not initialised",
-		                (void *)lock);
+				(void *)lock);
 	lane->spins_on = lock;
 	if (spins_forever(lane))
 		sim_leave(KE_SIM_DEADLOCK);
@@ -80,14 +80,14 @@ static void spin(struct sim_lane *lane, struct kspin_lock *lock, const struct ke
 }
 
 void sim_take_lock(struct sim_lane *lane, struct kspin_lock *lock, kirql level,
-                   const struct ke_site *site)
+		   const struct ke_site *site)
 {
 	sim_touch(lock, sizeof(*lock));
 	if (lock->held)
 		spin(lane, lock, site);
 	if (lane->held_count == SIM_MAXIMUM_HELD)
 		ke_bug_check_at(site, "LOCK-MISUSE", "more than %d locks are held at a time",
-		                SIM_MAXIMUM_HELD);
+				SIM_MAXIMUM_HELD);
 	lane->held[lane->held_count++] = (struct sim_held){lock, level, site};
 	lock->held = 1;
 	lock->executive = (uintptr_t)lane;
@@ -100,8 +100,8 @@ void sim_give_lock(struct sim_lane *lane, struct kspin_lock *lock, const struct 
 
 	if (!held)
 		ke_bug_check_at(site, "LOCK-MISUSE",
-		                "releasing the lock %p that this context does not hold",
-		                (void *)lock);
+				"releasing the lock %p that this context does not hold",
+				(void *)lock);
 	lane->held_count--;
 	for (unsigned i = (unsigned)(held - lane->held); i < lane->held_count; i++)
 		lane->held[i] = lane->held[i + 1];
@@ -171,7 +171,7 @@ int32_t interlocked_exchange_at(int32_t *value, int32_t exchange, const struct k
 }
 
 int32_t interlocked_compare_exchange_at(int32_t *value, int32_t exchange, int32_t comparand,
-                                        const struct ke_site *site)
+					const struct ke_site *site)
 {
 	int32_t old;
 
@@ -204,7 +204,7 @@ int32_t interlocked_read_at(const int32_t *value, const struct ke_site *site)
 
 /* Enters the list at HIGH_LEVEL, where nothing comes above; returns the level to go back to. */
 static kirql enter_list(enum sim_operation operation, struct kspin_lock *lock,
-                        const struct ke_site *site)
+			const struct ke_site *site)
 {
 	struct sim_lane *lane = sim_this_lane(site);
 	kirql old = lane->irql;
@@ -227,7 +227,7 @@ static void leave_list(struct kspin_lock *lock, kirql irql)
 }
 
 void ex_interlocked_insert_tail_list_at(struct list_entry *head, struct list_entry *entry,
-                                        struct kspin_lock *lock, const struct ke_site *site)
+					struct kspin_lock *lock, const struct ke_site *site)
 {
 	kirql old = enter_list(SIM_OP_INSERT_LIST, lock, site);
 
@@ -239,8 +239,8 @@ void ex_interlocked_insert_tail_list_at(struct list_entry *head, struct list_ent
 }
 
 struct list_entry *ex_interlocked_remove_head_list_at(struct list_entry *head,
-                                                      struct kspin_lock *lock,
-                                                      const struct ke_site *site)
+						      struct kspin_lock *lock,
+						      const struct ke_site *site)
 {
 	kirql old = enter_list(SIM_OP_REMOVE_LIST, lock, site);
 	struct list_entry *entry;
@@ -266,7 +266,7 @@ void ob_reference_at(struct ob_reference *reference, const struct ke_site *site)
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
 		ke_bug_check_at(site, "REF-UNDERFLOW",
-		                "a reference is added to %p that has none left", (void *)reference);
+				"a reference is added to %p that has none left", (void *)reference);
 	reference->count++;
 }
 
@@ -276,8 +276,8 @@ bool ob_dereference_at(struct ob_reference *reference, const struct ke_site *sit
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
 		ke_bug_check_at(site, "REF-UNDERFLOW",
-		                "a reference to %p is dropped that nobody holds",
-		                (void *)reference);
+				"a reference to %p is dropped that nobody holds",
+				(void *)reference);
 	sim_order_before(reference);
 	if (--reference->count > 0)
 		return false;

@@ -93,11 +93,11 @@ void ex_free_pool_at(void *memory, const struct ke_site *site)
 		return;
 	if (block->mark == MARK_FREE)
 		ke_bug_check_at(site, "POOL-DOUBLE-FREE",
-		                "%zu bytes at %p are freed again that were freed at %s:%d",
-		                block->bytes, memory, block->site->file, block->site->line);
+				"%zu bytes at %p are freed again that were freed at %s:%d",
+				block->bytes, memory, block->site->file, block->site->line);
 	if (block->mark != MARK_LIVE)
 		ke_bug_check_at(site, "POOL-BAD-FREE", "%p was not allocated from the pool",
-		                memory);
+				memory);
 	remove_entry_list(&block->entry);
 	block->mark = MARK_FREE;
 	block->site = site;

@@ -75,7 +75,7 @@ static bool leaks_thread(void)
 		if (lane->state == SIM_FREE || id == 0)
 			continue;
 		sim_report_violation(lane->task.origin, "LEAK-AT-UNLOAD",
-		                     "main returned, and thread %u was not waited for", id);
+				     "main returned, and thread %u was not waited for", id);
 		return true;
 	}
 	return false;
@@ -85,20 +85,20 @@ static bool leaks_object(void)
 {
 	if (!is_list_empty(&sim_state.timers)) {
 		const struct ktimer *timer =
-		        containing_record(sim_state.timers.next, struct ktimer, entry);
+			containing_record(sim_state.timers.next, struct ktimer, entry);
 
 		sim_report_violation((const struct ke_site *)timer->executive, "LEAK-AT-UNLOAD",
-		                     "main returned, and the timer %p is still armed",
-		                     (const void *)timer);
+				     "main returned, and the timer %p is still armed",
+				     (const void *)timer);
 		return true;
 	}
 	if (!is_list_empty(&sim_state.interrupts)) {
 		const struct kinterrupt *interrupt =
-		        containing_record(sim_state.interrupts.next, struct kinterrupt, entry);
+			containing_record(sim_state.interrupts.next, struct kinterrupt, entry);
 
 		sim_report_violation((const struct ke_site *)interrupt->executive, "LEAK-AT-UNLOAD",
-		                     "main returned, and the interrupt %p is still connected",
-		                     (const void *)interrupt);
+				     "main returned, and the interrupt %p is still connected",
+				     (const void *)interrupt);
 		return true;
 	}
 	return false;
@@ -111,10 +111,10 @@ static bool leaks_pool(void)
 	if (!sim_pool_leaks(&leak))
 		return false;
 	sim_report_violation(leak.first_site, "LEAK-AT-UNLOAD",
-	                     "%u blocks of pool memory, %zu bytes, were not freed; "
-	                     "the first, of %zu bytes, was allocated at %s:%d",
-	                     leak.blocks, leak.bytes, leak.first_bytes, leak.first_site->file,
-	                     leak.first_site->line);
+			     "%u blocks of pool memory, %zu bytes, were not freed; "
+			     "the first, of %zu bytes, was allocated at %s:%d",
+			     leak.blocks, leak.bytes, leak.first_bytes, leak.first_site->file,
+			     leak.first_site->line);
 	return true;
 }
 

@@ -115,7 +115,7 @@ static void trace(const struct sim_choice *choice, unsigned index)
 {
 	const struct sim_lane *lane = sim_state.current;
 	uint64_t word = (uint64_t)index << 48 | (uint64_t)choice->what << 40 |
-	                (uint64_t)lane->operation << 32 | lane->id;
+			(uint64_t)lane->operation << 32 | lane->id;
 	uint64_t place = lane->site ? file_hash(lane->site->file) : 0;
 	uint64_t hash = sim_state.trace_hash;
 
@@ -203,7 +203,7 @@ static bool can_continue(const struct sim_lane *lane)
 }
 
 static struct candidate *add(struct candidates *list, enum move move,
-                             struct sim_processor *processor)
+			     struct sim_processor *processor)
 {
 	/* Beyond the limit steps are not offered this time; those that are make room for them. */
 	struct candidate *candidate = &list->at[list->count];
@@ -216,11 +216,11 @@ static struct candidate *add(struct candidates *list, enum move move,
 }
 
 static void collect_interrupts(struct candidates *list, struct list_entry *requested,
-                               struct sim_processor *processor)
+			       struct sim_processor *processor)
 {
 	for (struct list_entry *e = requested->next; e != requested; e = e->next)
 		add(list, BEGIN_INTERRUPT, processor)->interrupt =
-		        containing_record(e, struct kinterrupt, entry);
+			containing_record(e, struct kinterrupt, entry);
 }
 
 static void collect_open_processor(struct candidates *list, struct sim_processor *processor)
@@ -291,7 +291,7 @@ static void collect(struct candidates *list)
 		collect_processor(list, &sim_state.processor[i]);
 	collect_unbound(list);
 	list->last_is_time = sim_state.slow && list->count && !sim_state.main_returned &&
-	                     sim_state.next_due_ns <= sim_state.now_ns + SIM_SLOWNESS_NS;
+			     sim_state.next_due_ns <= sim_state.now_ns + SIM_SLOWNESS_NS;
 	if (list->last_is_time)
 		add(list, PASS_TIME, NULL);
 }
@@ -314,7 +314,7 @@ void sim_update_next_due(void)
 		next = containing_record(sim_state.timers.next, struct ktimer, entry)->due_ns;
 	if (!is_list_empty(&sim_state.sleepers)) {
 		struct sim_lane *lane =
-		        containing_record(sim_state.sleepers.next, struct sim_lane, due);
+			containing_record(sim_state.sleepers.next, struct sim_lane, due);
 
 		if (lane->due_ns < next)
 			next = lane->due_ns;
@@ -328,7 +328,7 @@ static void fire_due(void)
 	sim_fire_timers();
 	while (!is_list_empty(&sim_state.sleepers)) {
 		struct sim_lane *lane =
-		        containing_record(sim_state.sleepers.next, struct sim_lane, due);
+			containing_record(sim_state.sleepers.next, struct sim_lane, due);
 
 		if (lane->due_ns > sim_state.now_ns)
 			break;

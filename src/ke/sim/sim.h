@@ -36,7 +36,7 @@ enum {
 
 struct ke_sim_report {
 	uint64_t seed;
-	uint64_t steps;       /* yield points that were passed, blocking ones included */
+	uint64_t steps;	      /* yield points that were passed, blocking ones included */
 	uint64_t choices;     /* decisions between two or more alternatives */
 	uint64_t switches;    /* steps at which another context went on */
 	uint64_t trace_hash;  /* of every decision, and of where in the source it was taken */

@@ -31,9 +31,6 @@ enum {
 	TRY_UNTIL_SECONDS = 40, /* but none is begun later than this */
 };
 
-/* A row that lost more of its time than this to other machines on the same hardware is repeated. */
-static const double STOLEN_SHARE = 0.005;
-
 static const uint64_t DEFAULT_RTT_NS = 10000000;
 static const uint32_t DEFAULT_BLOCK_BYTES = 64 * 1024;
 
@@ -57,6 +54,16 @@ static const char help[] =
 	"  --block BYTES    the length of a send\n"
 	"  --link           use the simulated link even where a real one is possible\n"
 	"  --json           print an array with an object a row instead of the table\n";
+
+void demo_take_report(struct demo_row *row, const struct send_report *report)
+{
+	row->bytes = report->bytes;
+	row->total_seconds = (double)(report->last_completion_ns - report->first_start_ns) / 1e9;
+	row->seconds = report->seconds;
+	row->bytes_per_second = report->bytes_per_second;
+	row->effective_depth = report->effective_depth;
+	row->window_too_short = report->window_too_short;
+}
 
 uint64_t demo_warm_up_blocks(const struct demo_row *row)
 {
@@ -203,21 +210,10 @@ static int digest_file(const struct demo *demo, uint64_t bytes, uint8_t *digest)
 
 /* ---- The law ------------------------------------------------------------------------------- */
 
-/* What the link can carry of a row that has `depth` blocks under way; 0: more than can be said. */
-static double predict(const struct demo *demo, const struct demo_row *row)
-{
-	double rate = (double)demo->rate_bits_per_second / 8;
-	double law = (double)row->depth * demo->block_bytes / ((double)demo->rtt_ns / 1e9);
-
-	if (row->mode == DEMO_SOCKET)
-		return rate;
-	return rate > 0 && rate < law ? rate : law;
-}
-
 /* How much of the file the row sends: all, or the part that its time is enough for. */
 static uint64_t choose_bytes(const struct demo *demo, const struct demo_row *row)
 {
-	double predicted = predict(demo, row);
+	double predicted = demo_predict(demo, row);
 	uint64_t window = 2 * demo_warm_up_blocks(row) * demo->block_bytes, part;
 
 	if (predicted == 0 || (double)demo->file_bytes / predicted <= ROW_SECONDS)
@@ -229,86 +225,6 @@ static uint64_t choose_bytes(const struct demo *demo, const struct demo_row *row
 }
 
 /* ---- The rows ------------------------------------------------------------------------------ */
-
-static const char *mode_name(enum demo_mode mode)
-{
-	static const char *const names[] = {"socket", "sync", "async"};
-
-	return names[mode];
-}
-
-struct printer {
-	bool json;
-	bool begun;
-	const char *transport;
-	double sync_rate;
-};
-
-static void print_json_row(const struct demo *demo, const struct demo_row *row,
-			   const struct printer *printer, bool match)
-{
-	double predicted = predict(demo, row);
-
-	printf("%s\n  {\"mode\": \"%s\", \"depth\": ", printer->begun ? "," : "[",
-	       mode_name(row->mode));
-	if (row->mode == DEMO_SOCKET)
-		printf("null");
-	else
-		printf("%u", row->depth);
-	printf(", \"block_bytes\": %u, \"rtt_ns\": %llu, \"bytes\": %llu, \"seconds\": %.6f, "
-	       "\"total_seconds\": %.6f, \"bytes_per_second\": %.0f, ",
-	       demo->block_bytes, (unsigned long long)demo->rtt_ns, (unsigned long long)row->bytes,
-	       row->seconds, row->total_seconds, row->bytes_per_second);
-	if (predicted > 0)
-		printf("\"predicted_bytes_per_second\": %.0f, ", predicted);
-	else
-		printf("\"predicted_bytes_per_second\": null, ");
-	printf("\"ratio_to_sync\": %.3f, \"effective_depth\": %.3f, \"sha256_match\": %s, "
-	       "\"transport\": \"%s\", \"window_too_short\": %s, \"stolen_seconds\": %.2f}",
-	       row->bytes_per_second / printer->sync_rate, row->effective_depth,
-	       match ? "true" : "false", printer->transport,
-	       row->window_too_short ? "true" : "false", row->stolen_seconds);
-}
-
-static void print_table_row(const struct demo *demo, const struct demo_row *row,
-			    const struct printer *printer, bool match)
-{
-	double predicted = predict(demo, row), rate = row->bytes_per_second;
-	char name[32], law[32] = "-", of_law[32] = "-", each[32] = "-";
-
-	if (!printer->begun)
-		printf("%-16s %9s %10s %10s %8s %9s  %s\n", "", "MB/s", "ms a send", "the law",
-		       "of it", "to sync", "SHA-256");
-	if (row->mode == DEMO_ASYNC)
-		snprintf(name, sizeof(name), "async, depth %u", row->depth);
-	else
-		snprintf(name, sizeof(name), "%s",
-			 row->mode == DEMO_SYNC ? "sync" : "plain socket");
-	if (predicted > 0) {
-		snprintf(law, sizeof(law), "%.1f", predicted / 1e6);
-		snprintf(of_law, sizeof(of_law), "%.2f", rate / predicted);
-	}
-	/* How long a send is under way, by Little's law. */
-	if (row->mode != DEMO_SOCKET && rate > 0)
-		snprintf(each, sizeof(each), "%.2f",
-			 row->effective_depth * demo->block_bytes / rate * 1e3);
-	printf("%-16s %9.1f %10s %10s %8s %8.1fx  %s%s\n", name, rate / 1e6, each, law, of_law,
-	       rate / printer->sync_rate, match ? "equal" : "DIFFERENT",
-	       row->window_too_short	       ? "  (file too short for a steady window)"
-	       : row->bytes < demo->file_bytes ? "  (the file's first part)"
-					       : "");
-}
-
-static void print_row(const struct demo *demo, const struct demo_row *row, struct printer *printer,
-		      bool match)
-{
-	if (printer->json)
-		print_json_row(demo, row, printer, match);
-	else
-		print_table_row(demo, row, printer, match);
-	fflush(stdout);
-	printer->begun = true;
-}
 
 typedef int run_row(const struct demo *demo, struct demo_row *row);
 
@@ -356,7 +272,7 @@ static int run_undisturbed(const struct demo *demo, struct demo_row *row, run_ro
 			return fail("%s", row->error);
 		took = seconds_now() - start;
 		row->stolen_seconds = stolen_seconds() - stolen;
-		if (row->stolen_seconds <= took * STOLEN_SHARE || try == TRIES ||
+		if (row->stolen_seconds <= took * DEMO_STOLEN_SHARE || try == TRIES ||
 		    seconds_now() + took - begun > TRY_UNTIL_SECONDS)
 			return XPORT_OK;
 	}
@@ -378,7 +294,7 @@ static int do_row(const struct demo *demo, struct demo_row *row, run_row *run, d
 }
 
 /* The first row can only be printed after the second, to which all are compared. */
-static int do_rows(const struct demo *demo, run_row *run, struct printer *printer)
+static int do_rows(const struct demo *demo, run_row *run, struct demo_printer *printer)
 {
 	struct demo_row rows[ROWS] = {
 		{.mode = DEMO_SOCKET, .depth = DEMO_DEEPEST},
@@ -399,12 +315,11 @@ static int do_rows(const struct demo *demo, run_row *run, struct printer *printe
 			continue;
 		if (rows[i].mode == DEMO_SYNC) {
 			printer->sync_rate = rows[i].bytes_per_second;
-			print_row(demo, &rows[0], printer, match[0]);
+			demo_print_row(printer, demo, &rows[0], match[0]);
 		}
-		print_row(demo, &rows[i], printer, match[i]);
+		demo_print_row(printer, demo, &rows[i], match[i]);
 	}
-	if (printer->json)
-		printf("\n]\n");
+	demo_print_end(printer);
 	return all ? XPORT_OK : fail("what arrived is not what was sent");
 }
 
@@ -431,7 +346,7 @@ static void explain_end(void)
 
 static int run_on(struct demo_options *options, bool wan)
 {
-	struct printer printer = {.json = options->json, .transport = wan ? "tcp" : "link"};
+	struct demo_printer printer = {.json = options->json, .transport = wan ? "tcp" : "link"};
 	struct demo *demo = &options->demo;
 	char error[160];
 	int result;

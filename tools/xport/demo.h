@@ -4,7 +4,8 @@
 /*
  * The demo: one file over one link with a real round trip, once for each way of sending.
  *
- *   cmd_demo.c      the options, the file, the order of things, the table
+ *   cmd_demo.c      the options, the file, the order of things
+ *   demo_table.c    what is printed of a row
  *   demo_wan.c      a row over the wan: two processes, one on each side, kernel TCP between them
  *   demo_link.c     a row over the simulated link: two threads of one executive
  *   demo_socket.c   the plain socket program that the rows are compared with
@@ -49,8 +50,30 @@ struct demo_row {
 
 enum { DEMO_DEEPEST = 64 };
 
+/* A row that lost more of its time than this to other machines on the same hardware is repeated. */
+#define DEMO_STOLEN_SHARE 0.005
+
 /* Blocks before the window of a row opens, and at least as many in it. */
 uint64_t demo_warm_up_blocks(const struct demo_row *row);
+
+/* From what a sender measured to what a row shows. */
+struct send_report;
+void demo_take_report(struct demo_row *row, const struct send_report *report);
+
+/* What the link can carry of the row, in bytes a second; 0: no more can be said than by trying. */
+double demo_predict(const struct demo *demo, const struct demo_row *row);
+
+/* Prints rows one by one, all against the synchronous one, as a table or as a JSON array. */
+struct demo_printer {
+	bool json;
+	bool begun;
+	const char *transport; /* "tcp" or "link" */
+	double sync_rate;      /* bytes a second; set before the first row */
+};
+
+void demo_print_row(struct demo_printer *printer, const struct demo *demo,
+		    const struct demo_row *row, bool sha256_match);
+void demo_print_end(const struct demo_printer *printer);
 
 /* The least of several round trips of one byte. */
 int demo_wan_measure_rtt(const struct demo *demo, uint64_t *rtt_ns, char *error, size_t size);

@@ -126,12 +126,7 @@ static ntstatus send_row(struct link_demo *link, struct file_object *client)
 		return status;
 	tdi_disconnect(client, TDI_DISCONNECT_RELEASE);
 	tdi_receive_stream(client, &end, 1);
-	row->bytes = report.bytes;
-	row->total_seconds = (double)(report.last_completion_ns - report.first_start_ns) / 1e9;
-	row->seconds = report.seconds;
-	row->bytes_per_second = report.bytes_per_second;
-	row->effective_depth = report.effective_depth;
-	row->window_too_short = report.window_too_short;
+	demo_take_report(row, &report);
 	return STATUS_SUCCESS;
 }
 

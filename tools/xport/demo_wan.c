@@ -294,12 +294,7 @@ static void send_connected(struct side *side, struct endpoint *endpoint)
 	status = (ntstatus)tdi_receive_stream(&endpoint->connection, &end, 1);
 	if (status != STATUS_GRACEFUL_DISCONNECT)
 		side_failed(side, "receiver", nt_status_text(status));
-	row->bytes = report.bytes;
-	row->total_seconds = (double)(report.last_completion_ns - report.first_start_ns) / 1e9;
-	row->seconds = report.seconds;
-	row->bytes_per_second = report.bytes_per_second;
-	row->effective_depth = report.effective_depth;
-	row->window_too_short = report.window_too_short;
+	demo_take_report(row, &report);
 }
 
 static void send_main(void *context)

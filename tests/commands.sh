@@ -232,6 +232,27 @@ killed_relay_leaves_nothing() {
 	! grep -q "$wan_name" /proc/net/unix
 }
 
+# The network between two ends goes: neither is told anything.
+vanished_peer() {
+	"$xport" wan up --rtt 1ms --name "$wan_name" 2>wan.err || return 0
+	local relay sender
+	"$xport" wan exec --name "$wan_name" b -- \
+		"$xport" recv --listen 10.77.0.2:4000 --timeout 3s -o out5 2>recv.err &
+	receiver=$!
+	sleep 0.5
+	"$xport" wan exec --name "$wan_name" a -- \
+		"$xport" send --to 10.77.0.2:4000 --timeout 3s large 2>send.err &
+	sender=$!
+	sleep 0.1
+	relay=$("$xport" wan status --name "$wan_name" | sed -n 's|.*relay process ||p')
+	kill -9 "$relay" || return 1
+	wait $sender
+	fails_with $? 'taken nothing|in time|no answer|unreachable' send.err || return 1
+	wait $receiver
+	fails_with $? 'in time|nothing came|no byte|silen|for 3 s' recv.err 2 || return 1
+	[ ! -e out5 ] && no_parts
+}
+
 demo_rows() { # OPTIONS...
 	timeout 100 "$xport" demo --json --rtt 2ms "$@" >demo.json || return 1
 	python3 - <<-'EOF'
@@ -311,6 +332,7 @@ try "doctor tells it in JSON" sh -c "'$xport' doctor --json | python3 -m json.to
 
 try "a wan has its round trip and goes away" wan_works
 try "a relay that is killed leaves nothing" killed_relay_leaves_nothing
+try "when the link goes, both ends say so and no file is left" vanished_peer
 try "the demo's rows are whole and right" demo_rows data
 try "the demo's rows over the simulated link are, too" demo_rows --link data
 try "an interrupted demo leaves nothing" interrupted_demo

@@ -3,8 +3,10 @@
 void register_suites(void)
 {
 	register_ke_suite();
+	register_stat_suite();
 	register_io_suite();
 	register_send_suite();
 	register_link_suites();
 	register_tcp_suites();
+	register_publish_suite();
 }

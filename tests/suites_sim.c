@@ -7,6 +7,7 @@ CU_ErrorCode register_sim_suite(void);
 void register_suites(void)
 {
 	register_ke_suite();
+	register_stat_suite();
 	register_sim_suite();
 	register_io_suite();
 	register_send_suite();

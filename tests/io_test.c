@@ -461,6 +461,8 @@ static void cancel_race(void *context)
 		io_call_driver(&queue.device, queue.irps[i]);
 	ke_wait_for_thread(&canceller);
 	ke_wait_for_thread(&server);
+	/* All were asked to end, before, while or after they were queued: none may still wait. */
+	CU_ASSERT_TRUE(is_list_empty(&queue.csq.irps));
 	serve_all(&queue);
 	CU_ASSERT_EQUAL(ke_wait_for_single_object(&queue.all, SOON), STATUS_SUCCESS);
 	for (int i = 0; i < QUEUED; i++) {

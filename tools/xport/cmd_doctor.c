@@ -334,20 +334,18 @@ static void check_fuse(struct finding *finding)
 	if (fd >= 0)
 		close(fd);
 	if (fd < 0) {
-		found(finding, "/dev/fuse: %s; counters can't be mounted, 'xport stat' prints them",
-		      strerror(error));
+		found(finding, "/dev/fuse: %s; no FUSE file systems", strerror(error));
 		advise(finding, VERDICT_MISSING,
 		       error == EACCES
 			       ? "chmod 666 /dev/fuse (as root)"
 			       : "modprobe fuse (as root); a container needs --device=/dev/fuse");
 	} else if (!is_in_path("fusermount3")) {
 		found(finding, "/dev/fuse works, fusermount3 is missing; %s",
-		      geteuid() == 0 ? "root can mount the counters nevertheless"
-				     : "counters can't be mounted, 'xport stat' prints them");
+		      geteuid() == 0 ? "root can mount nevertheless" : "only root can mount");
 		advise(finding, geteuid() == 0 ? VERDICT_LIMITED : VERDICT_MISSING,
 		       "install the package fuse3");
 	} else {
-		found(finding, "/dev/fuse and fusermount3 work: counters can be mounted");
+		found(finding, "/dev/fuse and fusermount3 work");
 	}
 }
 

@@ -25,7 +25,7 @@
 #include "xport.h"
 
 enum {
-	ROW_SECONDS = 12, /* a row that would take longer sends the first part of the file */
+	ROW_SECONDS = 8, /* a row that would take longer sends the first part of the file */
 	ROWS = 6,
 	TRIES = 3,		/* of a row during which the machine was stopped */
 	TRY_UNTIL_SECONDS = 40, /* but none is begun later than this */
@@ -149,14 +149,17 @@ static int write_random(int fd, uint64_t bytes)
 	return 0;
 }
 
-/* A file without a name, as large as the deepest row's window. */
+/*
+ * A file without a name, twice as large as the deepest row needs: at its speed a window of the
+ * least length is so short that one hiccup of the machine would show.
+ */
 static int make_file(struct demo *demo)
 {
 	const char *directory = getenv("TMPDIR");
 
 	if (directory == NULL || directory[0] == '\0')
 		directory = "/tmp";
-	demo->file_bytes = (uint64_t)2 * SEND_WARM_UP_ROUNDS * DEMO_DEEPEST * demo->block_bytes;
+	demo->file_bytes = (uint64_t)4 * SEND_WARM_UP_ROUNDS * DEMO_DEEPEST * demo->block_bytes;
 	demo->fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (demo->fd < 0)
 		demo->fd = memfd_create("xport-demo", MFD_CLOEXEC);

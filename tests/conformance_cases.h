@@ -18,5 +18,7 @@ void case_release_and_close(struct world *world);
 void case_abort_after_release(struct world *world);
 void case_closed_address(struct world *world);
 void case_cancel_and_close(struct world *world);
+void case_close_second_listener(struct world *world);
+void case_empty_before_release(struct world *world);
 
 #endif

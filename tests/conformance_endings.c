@@ -145,3 +145,60 @@ void case_cancel_and_close(struct world *world)
 	tdi_close(&pair.client_address);
 	tdi_close(&pair.server_address);
 }
+
+/* Nobody connects, and the listener behind the first one goes. */
+void case_close_second_listener(struct world *world)
+{
+	struct file_object address, listeners[2];
+	struct request listens[2];
+
+	CU_ASSERT_EQUAL_FATAL(tdi_open_transport_address(world->device, &world->local, &address),
+			      STATUS_SUCCESS);
+	for (int i = 0; i < 2; i++)
+		if (open_endpoint(&listeners[i], world->device, &address))
+			start_listen(&listens[i], &listeners[i]);
+	tdi_close(&listeners[1]);
+	CU_ASSERT_EQUAL(wait_for_request(&listens[1], "the end of a listen"),
+			STATUS_LOCAL_DISCONNECT);
+	CU_ASSERT_EQUAL(read_count(&listens[0].completions), 0);
+	tdi_close(&listeners[0]);
+	wait_for_request(&listens[0], "the end of a listen");
+	for (int i = 0; i < 2; i++)
+		end_request(&listens[i]);
+	tdi_close(&address);
+}
+
+/* Sends without a byte stand between a send that has to wait and the last one. */
+void case_empty_before_release(struct world *world)
+{
+	enum { LENGTH = EXECUTIVE_HOST ? 4000000 : 300000, EMPTIES = 3, TAIL = 10 };
+	struct request large, empties[EMPTIES], tail;
+	uint8_t *bytes = need_pool(LENGTH + TAIL);
+	struct connected_pair pair;
+	struct reader reader;
+
+	fill_pattern(bytes, 9, 0, LENGTH + TAIL);
+	if (open_pair(&pair, world->device, &world->local)) {
+		start_send(&large, &pair.client, bytes, LENGTH, NULL);
+		for (int i = 0; i < EMPTIES; i++)
+			start_send(&empties[i], &pair.client, NULL, 0, NULL);
+		start_send(&tail, &pair.client, bytes + LENGTH, TAIL, NULL);
+		start_reader(&reader, &pair.server, 9, 50000);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		wait_for_reader(&reader, "all that was sent");
+		CU_ASSERT_EQUAL(reader.received, LENGTH + TAIL);
+		CU_ASSERT(reader.matches);
+		CU_ASSERT_EQUAL(wait_for_request(&large, "the first"), STATUS_SUCCESS);
+		CU_ASSERT_EQUAL(wait_for_request(&tail, "the last"), STATUS_SUCCESS);
+		for (int i = 0; i < EMPTIES; i++) {
+			CU_ASSERT_EQUAL(wait_for_request(&empties[i], "an empty one"),
+					STATUS_SUCCESS);
+			end_request(&empties[i]);
+		}
+		end_request(&large);
+		end_request(&tail);
+		close_pair(&pair);
+	}
+	ex_free_pool(bytes);
+}

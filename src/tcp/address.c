@@ -36,30 +36,36 @@ struct served {
 static bool take_waiting(struct tcp_address *address, struct served *served)
 {
 	const struct tcp_options *options = tcp_options_of(address->base.provider);
-	struct tcp_connection *connection;
-	kirql irql;
+	bool peers = true; /* as far as is known */
+	struct list_entry *entry;
 
-	if (is_list_empty(&address->waiting))
-		return false;
-	connection = containing_record(address->waiting.next, struct tcp_connection, waiting);
-	served->connection = connection;
-	served->fd = -1;
-	irql = ke_acquire_spin_lock(&connection->base.lock);
-	served->irp = tdi_provider_begin_establish(&connection->base);
-	if (served->irp != NULL) {
-		served->fd =
-			tcp_accept_socket(address->fd, options, &served->remote, &served->status);
-		if (served->fd < 0 && served->status == STATUS_PENDING) {
-			if (io_csq_return_irp(&connection->base.establishing, served->irp)) {
-				ke_release_spin_lock(&connection->base.lock, irql);
-				return false; /* it stays in the list */
+	for (entry = address->waiting.next; entry != &address->waiting; entry = entry->next) {
+		struct tcp_connection *connection =
+			containing_record(entry, struct tcp_connection, waiting);
+		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+		bool stays = false;
+
+		*served = (struct served){.connection = connection, .fd = -1};
+		served->irp = tdi_provider_begin_establish(&connection->base);
+		if (served->irp != NULL) {
+			served->status = STATUS_PENDING;
+			if (peers)
+				served->fd = tcp_accept_socket(address->fd, options,
+							       &served->remote, &served->status);
+			if (served->fd < 0 && served->status == STATUS_PENDING) {
+				peers = false; /* but one behind it may be gone */
+				stays = io_csq_return_irp(&connection->base.establishing,
+							  served->irp);
+				served->status = STATUS_CANCELLED;
 			}
-			served->status = STATUS_CANCELLED;
 		}
+		ke_release_spin_lock(&connection->base.lock, irql);
+		if (stays)
+			continue;
+		remove_entry_list(&connection->waiting);
+		return true;
 	}
-	ke_release_spin_lock(&connection->base.lock, irql);
-	remove_entry_list(&connection->waiting);
-	return true;
+	return false;
 }
 
 static void finish_served(struct served *served)
@@ -75,7 +81,7 @@ static void finish_served(struct served *served)
 	}
 	if (served->irp != NULL)
 		tdi_provider_end_establish(&connection->base, served->irp, served->status,
-					   &served->remote);
+					   served->fd >= 0 ? &served->remote : NULL);
 	tdi_provider_drop(&connection->base); /* the list's */
 }
 
@@ -163,7 +169,8 @@ static void free_address(struct kdpc *dpc, void *context)
 	struct tcp_address *address = context;
 
 	(void)dpc;
-	close(address->fd);
+	if (address->fd >= 0)
+		close(address->fd);
 	ex_free_pool(address);
 }
 
@@ -209,11 +216,15 @@ void tcp_close_address(struct tdi_address *base)
 	if (address->listening) {
 		(void)shutdown(address->fd, SHUT_RDWR);
 		ke_insert_queue_dpc(&address->accept_dpc);
+	} else { /* nobody uses the socket, so its port can be free at once */
+		close(address->fd);
+		address->fd = -1;
 	}
 	ke_release_spin_lock(&address->lock, irql);
 }
 
-/* A queued accept_dpc runs before `disconnected`: both are for one processor. */
+/* A queued accept_dpc, which an aborted listener leaves, runs before `disconnected`: both are for
+ * one processor. */
 void tcp_destroy_address(struct tdi_address *base)
 {
 	struct tcp_address *address = tcp_address_of(base);
@@ -221,5 +232,5 @@ void tcp_destroy_address(struct tdi_address *base)
 	if (address->listening)
 		ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
 	else
-		free_address(NULL, address);
+		ke_insert_queue_dpc(&address->disconnected);
 }

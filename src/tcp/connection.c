@@ -105,6 +105,15 @@ static void interrupt_gone(struct kdpc *dpc, void *context)
 	tdi_provider_drop(&connection->base); /* the interrupt's */
 }
 
+/* Connecting, the kernel counts the opening as a byte; accepting, it does not: hence the base. */
+void tcp_look_up_acknowledged(struct tcp_connection *connection)
+{
+	uint64_t counted = tcp_acknowledged_bytes(connection->fd);
+
+	if (counted > connection->acknowledged_base + connection->acknowledged_bytes)
+		connection->acknowledged_bytes = counted - connection->acknowledged_base;
+}
+
 bool tcp_attach(struct tcp_connection *connection, int fd)
 {
 	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
@@ -112,6 +121,7 @@ bool tcp_attach(struct tcp_connection *connection, int fd)
 
 	if (attached) {
 		connection->fd = fd;
+		connection->zerocopy = tcp_socket_is_direct(fd);
 		connection->acknowledged_base = tcp_acknowledged_bytes(fd);
 		ke_connect_interrupt(&connection->interrupt, connection_interrupted, connection,
 				     connection->ready_dpc.processor);
@@ -180,8 +190,7 @@ static void tcp_abort(struct tdi_connection *base, enum tdi_connection_state was
 	}
 	if (connection->fd < 0)
 		return;
-	connection->acknowledged_bytes =
-		tcp_acknowledged_bytes(connection->fd) - connection->acknowledged_base;
+	tcp_look_up_acknowledged(connection); /* before a reset, with which the kernel forgets it */
 	if (!base->send_ended || !is_list_empty(&connection->unsent) ||
 	    !is_list_empty(&connection->inflight))
 		tcp_reset_socket(connection->fd);
@@ -199,8 +208,7 @@ static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *i
 	struct tcp_connection *connection = tcp_connection_of(base);
 
 	if (base->state == TDI_STATE_CONNECTED)
-		connection->acknowledged_bytes =
-			tcp_acknowledged_bytes(connection->fd) - connection->acknowledged_base;
+		tcp_look_up_acknowledged(connection);
 	/* The kernel counts the end of the stream as a byte. */
 	if (connection->acknowledged_bytes > connection->sent_bytes)
 		connection->acknowledged_bytes = connection->sent_bytes;

@@ -64,6 +64,7 @@ struct tcp_connection {
 	uint64_t acknowledged_bytes; /* as last looked up */
 	uint32_t next_call;
 	bool copy_once; /* the next direct send must do without locked pages */
+	bool zerocopy;	/* the kernel can: else direct sends are copied, and wait for their bytes */
 	bool watched;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;
@@ -101,6 +102,10 @@ int tcp_accept_socket(int fd, const struct tcp_options *options, struct transpor
 void tcp_local_address(int fd, struct transport_address *address);
 ntstatus tcp_socket_error(int fd);
 uint64_t tcp_acknowledged_bytes(int fd);
+/* A reset that another system call has been told of: the kernel tells it once. */
+bool tcp_socket_is_closed(int fd);
+/* Whether the kernel sends from the caller's pages, and reports them back. */
+bool tcp_socket_is_direct(int fd);
 void tcp_reset_socket(int fd);
 void tcp_release_socket(int fd);
 
@@ -116,6 +121,9 @@ void tcp_listen(struct tdi_connection *connection);
  * was closed meanwhile, and the socket is still the caller's. Lock not held.
  */
 bool tcp_attach(struct tcp_connection *connection, int fd);
+
+/* Looks up how much the peer has acknowledged; the count only grows. Lock held. */
+void tcp_look_up_acknowledged(struct tcp_connection *connection);
 
 /* The connection's interrupt may go: nothing more is expected of the socket. Lock held. */
 void tcp_detach(struct tcp_connection *connection);

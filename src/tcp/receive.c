@@ -70,8 +70,16 @@ void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 		connection->received_bytes += (uint64_t)bytes;
 		tdi_provider_finish(completed, irp, STATUS_SUCCESS, (uintptr_t)bytes);
 		base->receive_pump.again = true;
+	} else if (bytes == 0 && base->state == TDI_STATE_DISCONNECTED) {
+		tdi_provider_finish(completed, irp, base->failure, 0);
+	} else if (bytes == 0 && !base->send_ended && tcp_socket_is_closed(connection->fd)) {
+		tdi_provider_finish(completed, irp, STATUS_CONNECTION_RESET, 0);
+		tdi_provider_fail_locked(base, STATUS_CONNECTION_RESET, completed);
 	} else if (bytes == 0) {
 		end_receiving(base, irp, completed);
+	} else if (error == EFAULT) { /* its own fault; nothing has been taken */
+		tdi_provider_finish(completed, irp, STATUS_INVALID_USER_BUFFER, 0);
+		base->receive_pump.again = true;
 	} else if (error == EAGAIN || base->state == TDI_STATE_DISCONNECTED) {
 		wait_for_data(base, irp, completed);
 	} else {

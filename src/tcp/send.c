@@ -35,7 +35,6 @@ enum {
 	BATCH_SENDS = 64,
 	BATCH_BYTES = 1 << 20,
 	MAXIMUM_PIECES = 128,
-	REPORTS_PER_CALL = 16,
 	ACK_POLL_NS = 500000,
 };
 
@@ -57,9 +56,10 @@ static struct irp *first_of(const struct list_entry *list)
 
 /* ---- What goes out ------------------------------------------------------------------------- */
 
-static void take_from_queue(struct tcp_connection *connection)
+static bool take_from_queue(struct tcp_connection *connection)
 {
 	uint32_t limit = is_direct(connection) ? 1 : BATCH_SENDS;
+	bool taken = false;
 	struct irp *irp;
 
 	while (connection->unsent_count < limit &&
@@ -67,7 +67,9 @@ static void take_from_queue(struct tcp_connection *connection)
 		*tcp_send_of(irp) = (struct tcp_send){0};
 		insert_tail_list(&connection->unsent, &irp->list_entry);
 		connection->unsent_count++;
+		taken = true;
 	}
+	return taken;
 }
 
 /* Takes the head of `unsent`, whose bytes are all accepted, to where it goes. */
@@ -225,6 +227,8 @@ static void write_refused(struct tcp_connection *connection, int error,
 		return_untouched(connection, completed);
 		return;
 	case ENOBUFS:
+		if (!is_direct(connection) || connection->copy_once)
+			break; /* no pages of ours are the reason */
 		connection->delayed_sends++;
 		if (pages_are_out(connection) || tcp_send_of(irp)->outstanding > 0)
 			return; /* their return will be news */
@@ -266,13 +270,14 @@ void tcp_fail_unsent(struct tcp_connection *connection, struct list_entry *compl
 void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
-	bool direct = is_direct(connection) && !connection->copy_once;
+	bool direct = is_direct(connection) && connection->zerocopy && !connection->copy_once;
 	ssize_t bytes;
 	int error;
 
 	if (base->state == TDI_STATE_CONNECTED) {
-		take_from_queue(connection);
-		account(connection, 0, completed); /* those without a byte need no call */
+		/* Those without a byte need no call; behind them there may be more. */
+		while (take_from_queue(connection))
+			account(connection, 0, completed);
 	}
 	if (base->state == TDI_STATE_CONNECTED && connection->unsent_count > 0) {
 		bytes = write_socket(connection, direct, &error);
@@ -381,8 +386,7 @@ static bool is_acknowledged(struct tcp_connection *connection, uint64_t end_offs
 {
 	if (end_offset > connection->acknowledged_bytes &&
 	    connection->base.state == TDI_STATE_CONNECTED)
-		connection->acknowledged_bytes =
-			tcp_acknowledged_bytes(connection->fd) - connection->acknowledged_base;
+		tcp_look_up_acknowledged(connection);
 	return end_offset <= connection->acknowledged_bytes;
 }
 

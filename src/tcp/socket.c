@@ -95,7 +95,8 @@ static void from_sockaddr(const struct sockaddr_storage *storage, struct transpo
 
 static void set_option(int fd, int level, int name, int value)
 {
-	/* None is needed for correctness, so a kernel without one is served without it. */
+	/* A kernel without one is served without it; see tcp_socket_is_direct for the one that
+	 * counts. */
 	(void)setsockopt(fd, level, name, &value, sizeof(value));
 }
 
@@ -247,4 +248,22 @@ void tcp_release_socket(int fd)
 {
 	set_linger(fd, false);
 	(void)shutdown(fd, SHUT_WR);
+}
+
+bool tcp_socket_is_closed(int fd)
+{
+	enum { CLOSED = 7 }; /* TCP_CLOSE of netinet/tcp.h, which can't be had beside linux/tcp.h */
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+	       info.tcpi_state == CLOSED;
+}
+
+bool tcp_socket_is_direct(int fd)
+{
+	int value = 0;
+	socklen_t length = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &value, &length) == 0 && value != 0;
 }

@@ -229,10 +229,13 @@ static ntstatus abort_connection(struct tdi_connection *connection, struct irp *
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
+	tdi_provider_hold(
+		connection); /* a close may come meanwhile, and must wait for all of these */
 	connection->send_ended = false;
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
+	tdi_provider_drop(connection);
 	return io_finish_request(irp, STATUS_SUCCESS, 0);
 }
 

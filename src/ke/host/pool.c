@@ -134,7 +134,11 @@ ntstatus ke_probe_pages(const void *address, size_t bytes, bool write)
 	if (madvise((void *)start, end - start, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) ==
 	    0)
 		return STATUS_SUCCESS;
-	return errno == EINVAL ? STATUS_SUCCESS : STATUS_INVALID_USER_BUFFER;
+	/* EINVAL says that the kernel does not know the advice, or that the pages do not allow it.
+	 */
+	if (errno == EINVAL && madvise((void *)start, 0, MADV_POPULATE_READ) != 0)
+		return STATUS_SUCCESS;
+	return STATUS_INVALID_USER_BUFFER;
 #else
 	(void)write;
 	return bytes != 0 && address == NULL ? STATUS_INVALID_USER_BUFFER : STATUS_SUCCESS;

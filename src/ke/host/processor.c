@@ -2,9 +2,9 @@
  * A virtual processor on the host: one thread that runs, in this order and for ever,
  *
  *   interrupts    requested ones, and descriptors whose readiness changed
- *   DPCs          until there are none
+ *   DPCs          those that stand in the queue now, not those that they queue
  *   timers        those that are due queue their DPCs, which run in the next turn
- *   work items    those that stand in the queue now, not those that they queue
+ *   work items    likewise
  *
  * and parks in epoll when it found nothing. Whoever brings work to a parked processor clears
  * `parked` under the lock and writes to the wake descriptor, once. A processor that runs anyway is
@@ -143,11 +143,23 @@ void ke_flush_queued_dpcs_at(const struct ke_site *site)
 	}
 }
 
-static void run_dpcs(struct host_processor *processor)
+static uint32_t count_dpcs(struct host_processor *processor)
 {
 	struct list_entry *entry;
+	uint32_t count = 0;
 
-	for (;;) {
+	host_lock(&processor->lock);
+	for (entry = processor->dpcs.next; entry != &processor->dpcs; entry = entry->next)
+		count++;
+	host_unlock(&processor->lock);
+	return count;
+}
+
+/* One that queues itself again runs in the next turn, so that it can't keep all else waiting. */
+static void run_dpcs(struct host_processor *processor)
+{
+	for (uint32_t left = count_dpcs(processor); left > 0; left--) {
+		struct list_entry *entry;
 		struct kdpc *dpc;
 
 		host_lock(&processor->lock);

@@ -17,6 +17,7 @@
 enum {
 	TABLES = 16, /* kinds of objects in one process */
 	LINE = 64,   /* blocks begin on a cache line of their own */
+	BYTES_PER_SLOT = 1024,
 };
 
 struct known_table {
@@ -73,7 +74,7 @@ struct stat_segment *stat_format_segment(void *memory, size_t bytes, const char 
 		.header_bytes = sizeof(*header),
 		.slot_bytes = sizeof(struct stat_slot),
 		.slots_offset = slots_offset,
-		.slots_capacity = STAT_SLOTS,
+		.slots_capacity = (uint32_t)(bytes / BYTES_PER_SLOT),
 		.process = process,
 		.begun_ns = ke_query_interrupt_time(),
 	};
@@ -84,7 +85,7 @@ struct stat_segment *stat_format_segment(void *memory, size_t bytes, const char 
 		.slots = (struct stat_slot *)(void *)((char *)memory + slots_offset),
 		.memory = memory,
 		.bytes = bytes,
-		.used = slots_offset + STAT_SLOTS * sizeof(struct stat_slot),
+		.used = slots_offset + bytes / BYTES_PER_SLOT * sizeof(struct stat_slot),
 	};
 	ke_initialize_spin_lock(&segment->lock);
 	/* Release: who finds the magic finds the header. */
@@ -178,7 +179,7 @@ static struct stat_slot *take_slot(struct stat_segment *segment, const struct kn
 		if (slot->state == STAT_SLOT_ENDED && slot->table_offset == known->offset &&
 		    now - slot->removed_ns >= STAT_COOLING_NS)
 			return slot;
-	if (segment->header->slots_used == STAT_SLOTS)
+	if (segment->header->slots_used == segment->header->slots_capacity)
 		return NULL;
 	offset = take_space(segment, known->table->value_count * sizeof(uint64_t));
 	if (offset == 0)
@@ -228,7 +229,9 @@ static struct stat_slot *add_to_segment(struct stat_segment *segment,
 	known = know_table(segment, table);
 	if (known != NULL)
 		slot = take_slot(segment, known, now);
-	if (slot != NULL) {
+	if (slot == NULL) {
+		segment->header->blocks_refused++;
+	} else {
 		fill_slot(segment, slot, ++known->instances, table->value_count, now);
 		if (slot == segment->slots + next)
 			__atomic_store_n(&segment->header->slots_used, next + 1, __ATOMIC_RELEASE);
@@ -239,15 +242,13 @@ static struct stat_slot *add_to_segment(struct stat_segment *segment,
 }
 
 void stat_add_block(struct stat_block *block, struct stat_segment *segment,
-		    const struct stat_table *table, uint64_t *own)
+		    const struct stat_table *table)
 {
 	struct stat_slot *slot = segment != NULL ? add_to_segment(segment, table) : NULL;
 
-	*block = (struct stat_block){.values = own};
-	if (slot == NULL) {
-		memset(own, 0, table->value_count * sizeof(*own));
+	*block = (struct stat_block){.values = NULL};
+	if (slot == NULL)
 		return;
-	}
 	block->values = (void *)(segment->memory + slot->values_offset);
 	block->segment = segment;
 	block->slot = (uint32_t)(slot - segment->slots);
@@ -268,5 +269,5 @@ void stat_remove_block(struct stat_block *block)
 	__atomic_store_n(&slot->state, STAT_SLOT_ENDED, __ATOMIC_RELEASE);
 	turn_epoch(segment);
 	ke_release_spin_lock(&segment->lock, irql);
-	block->segment = NULL;
+	*block = (struct stat_block){.values = NULL};
 }

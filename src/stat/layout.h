@@ -18,7 +18,6 @@
 enum {
 	STAT_VERSION = 1,
 	STAT_COMPATIBLE = 1, /* the oldest version whose readers can read this one */
-	STAT_SLOTS = 256,
 	STAT_LARGEST_SEGMENT = 16 << 20,
 };
 
@@ -37,6 +36,7 @@ struct stat_header {
 	uint64_t begun_ns;   /* CLOCK_MONOTONIC */
 	uint64_t heartbeat_ns;
 	uint64_t begun_realtime_ns;
+	uint64_t blocks_refused; /* for want of room: what they would count is missing */
 	char name[32];
 	char boot_id[40]; /* in which boot the times were taken */
 };
@@ -81,7 +81,7 @@ struct stat_law_record {
 	uint32_t reserved;
 };
 
-_Static_assert(sizeof(struct stat_header) == 152, "the layout is a contract");
+_Static_assert(sizeof(struct stat_header) == 160, "the layout is a contract");
 _Static_assert(sizeof(struct stat_slot) == 64, "the layout is a contract");
 _Static_assert(sizeof(struct stat_table_record) == 64, "the layout is a contract");
 _Static_assert(sizeof(struct stat_counter_record) == 160, "the layout is a contract");

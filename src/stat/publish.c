@@ -14,7 +14,7 @@
 #include "stat/layout.h"
 #include "stat/publish.h"
 
-enum { SEGMENT_BYTES = 512 * 1024 }; /* of which only pages that are written exist */
+enum { SEGMENT_BYTES = 1 << 20 };
 
 int stat_directory(char *path, size_t room, bool make)
 {

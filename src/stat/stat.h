@@ -2,11 +2,11 @@
  * stat - counters that cost the data path nothing and outlive the process that wrote them.
  *
  * The life of a block. An object of a room above owns a block: the values of one static table of
- * counters. It begins the block with stat_add_block, counts with the inline functions below, and
- * ends it with stat_remove_block. Where the device was given a segment, the values are in it, for
- * everybody to read (read.h); where it was not, or the segment is full, they are in memory that the
- * owner provides, so that the owner counts the same way and neither knows nor asks. A removed block
- * stays readable in the segment until its slot is wanted again, after STAT_COOLING_NS at least.
+ * counters, in a segment, for everybody to read (read.h). It begins the block with stat_add_block,
+ * counts with the inline functions below, and ends it with stat_remove_block. A block that is all
+ * zero, or found no segment or no room in it, counts nothing, at the price of a branch: the owner
+ * need not ask. A removed block stays readable in the segment until its slot is wanted again, after
+ * STAT_COOLING_NS at least.
  *
  * Who may write. A counter has one writer at a time, as a lock of the owner's sees to, and then
  * stat_count is a load and a store; or several at once, and then stat_count_shared is one locked
@@ -35,8 +35,11 @@ enum stat_kind {
 	STAT_HISTOGRAM, /* takes STAT_HISTOGRAM_VALUES values, see stat_record */
 };
 
-/* Bucket b counts samples of b significant bits: 2^(b-1) up to 2^b - 1. The last takes the rest. */
-enum { STAT_BUCKETS = 48, STAT_HISTOGRAM_VALUES = STAT_BUCKETS + 2 };
+/*
+ * A histogram's values: bucket b counts the samples of b significant bits, 2^(b-1) up to 2^b - 1,
+ * the last bucket all longer ones too; then comes the sum of all samples.
+ */
+enum { STAT_BUCKETS = 48, STAT_HISTOGRAM_VALUES = STAT_BUCKETS + 1 };
 
 struct stat_counter {
 	const char *name; /* with its unit as suffix where it has one: sent_bytes, latency_ns */
@@ -68,63 +71,73 @@ struct stat_segment;
 
 /* Embedded in the object that it counts for; values first, the path of a count goes no further. */
 struct stat_block {
-	uint64_t *values;
-	struct stat_segment *segment; /* NULL: not published */
+	uint64_t *values; /* NULL: nothing is counted */
+	struct stat_segment *segment;
 	uint32_t slot;
 };
 
 #define STAT_COOLING_NS UINT64_C(60000000000)
 
 /*
- * Begins a block with all values 0, in the segment (NULL: none) or else in `own`, which has room
- * for the table's value_count values and belongs to the block until it is removed. Can't fail. Up
- * to DISPATCH.
+ * Begins a block with all values 0 in the segment; without one (NULL), or without room in it, a
+ * block that counts nothing. Up to DISPATCH.
  */
 void stat_add_block(struct stat_block *block, struct stat_segment *segment,
-		    const struct stat_table *table, uint64_t *own);
+		    const struct stat_table *table);
 
 /* Nobody counts in it any more; its last values stay to be read. Up to DISPATCH. */
 void stat_remove_block(struct stat_block *block);
 
 /* ---- Counting: any IRQL, no call, no lock --------------------------------------------------- */
 
-/* One writer at a time. */
-static inline void stat_count(struct stat_block *block, uint32_t value, uint64_t by)
+static inline bool stat_is_counted(const struct stat_block *block)
 {
-	uint64_t *counter = &block->values[value];
-
-	/* Release: who reads this count and then an earlier one finds that counted too. */
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + by,
-			 __ATOMIC_RELEASE);
-}
-
-/* Any number of writers. */
-static inline void stat_count_shared(struct stat_block *block, uint32_t value, uint64_t by)
-{
-	__atomic_fetch_add(&block->values[value], by, __ATOMIC_RELEASE);
+	return block->values != NULL;
 }
 
 /* A level, or a count that is kept elsewhere. One writer at a time. */
 static inline void stat_set(struct stat_block *block, uint32_t value, uint64_t to)
 {
-	__atomic_store_n(&block->values[value], to, __ATOMIC_RELEASE);
+	/* Release: who reads this count and then an earlier one finds that counted too. */
+	if (stat_is_counted(block))
+		__atomic_store_n(&block->values[value], to, __ATOMIC_RELEASE);
 }
 
-/* One more sample of the histogram whose first value is `value`. One writer at a time. */
+/* One writer at a time. */
+static inline void stat_count(struct stat_block *block, uint32_t value, uint64_t by)
+{
+	if (stat_is_counted(block))
+		stat_set(block, value,
+			 __atomic_load_n(&block->values[value], __ATOMIC_RELAXED) + by);
+}
+
+/* Any number of writers. */
+static inline void stat_count_shared(struct stat_block *block, uint32_t value, uint64_t by)
+{
+	if (stat_is_counted(block))
+		__atomic_fetch_add(&block->values[value], by, __ATOMIC_RELEASE);
+}
+
+/* One more sample of the histogram whose first value is `value`. Any number of writers. */
 static inline void stat_record(struct stat_block *block, uint32_t value, uint64_t sample)
 {
 	uint32_t bits = sample == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(sample);
 
-	stat_count(block, value + STAT_BUCKETS, sample);
-	if (sample > __atomic_load_n(&block->values[value + STAT_BUCKETS + 1], __ATOMIC_RELAXED))
-		stat_set(block, value + STAT_BUCKETS + 1, sample);
-	stat_count(block, value + (bits < STAT_BUCKETS ? bits : STAT_BUCKETS - 1), 1);
+	stat_count_shared(block, value + STAT_BUCKETS, sample);
+	stat_count_shared(block, value + (bits < STAT_BUCKETS ? bits : STAT_BUCKETS - 1), 1);
+}
+
+/* The time, for a sample to come; 0, and no clock is read, when nothing is counted. */
+static inline uint64_t stat_time(const struct stat_block *block)
+{
+	return stat_is_counted(block) ? ke_query_interrupt_time() : 0;
 }
 
 /* For tests and tools: what the counter says now. */
 static inline uint64_t stat_read(const struct stat_block *block, uint32_t value)
 {
-	return __atomic_load_n(&block->values[value], __ATOMIC_ACQUIRE);
+	return stat_is_counted(block) ? __atomic_load_n(&block->values[value], __ATOMIC_ACQUIRE)
+				      : 0;
 }
 
 /* ---- Segments ------------------------------------------------------------------------------ */

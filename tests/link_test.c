@@ -21,6 +21,7 @@ static struct device_object *create(const struct conformance_options *wanted,
 				    struct link_options options)
 {
 	options.buffered = !wanted->direct;
+	options.segment = wanted->segment;
 	options.window_bytes = wanted->small_buffers ? SMALL_WINDOW_BYTES : 0;
 	return link_create_device(&options);
 }

@@ -75,7 +75,6 @@ static void counts(void *context)
 	CU_ASSERT(stat_time(&block) > 0);
 	stat_remove_block(&block);
 	count_samples(&block); /* of nothing any more */
-	stat_forget_segment(segment);
 	ex_free_pool(memory);
 }
 
@@ -116,7 +115,6 @@ static void in_segment(void *context)
 	CU_ASSERT_EQUAL(slot_of(aligned, 1)->instance, 2);
 	CU_ASSERT_EQUAL(((struct stat_header *)(void *)aligned)->epoch % 2, 0);
 	stat_remove_block(&block);
-	stat_forget_segment(segment);
 	ex_free_pool(memory);
 }
 
@@ -146,7 +144,6 @@ static void full_segment(void *context)
 		CU_ASSERT_EQUAL(stat_read(&blocks[i], POSTED), stat_is_counted(&blocks[i]));
 		stat_remove_block(&blocks[i]);
 	}
-	stat_forget_segment(segment);
 	ex_free_pool(blocks);
 	ex_free_pool(memory);
 }
@@ -192,7 +189,6 @@ static void several_writers(void *context)
 	CU_ASSERT_EQUAL(stat_read(&block, POSTED), 2 * ROUNDS);
 	CU_ASSERT_EQUAL(stat_read(&block, DONE), 2 * ROUNDS);
 	stat_remove_block(&block);
-	stat_forget_segment(segment);
 	ex_free_pool(memory);
 }
 

@@ -8,6 +8,7 @@ void register_ke_suite(void);
 void register_io_suite(void);
 void register_send_suite(void);
 void register_stat_suite(void);
+void register_counters_suite(void);
 void register_link_suites(void);
 void register_tcp_suites(void);	   /* host only */
 void register_publish_suite(void); /* host only */

@@ -6,6 +6,7 @@ void register_suites(void)
 	register_stat_suite();
 	register_io_suite();
 	register_send_suite();
+	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();
 	register_publish_suite();

@@ -11,5 +11,6 @@ void register_suites(void)
 	register_sim_suite();
 	register_io_suite();
 	register_send_suite();
+	register_counters_suite();
 	register_link_suites();
 }

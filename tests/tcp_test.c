@@ -17,7 +17,7 @@
 
 static struct device_object *create(const struct conformance_options *options)
 {
-	struct tcp_options tcp = {.direct = options->direct};
+	struct tcp_options tcp = {.direct = options->direct, .segment = options->segment};
 
 	if (options->small_buffers)
 		tcp.send_buffer_bytes = tcp.receive_buffer_bytes = 65536;

@@ -8,6 +8,7 @@
 
 #include "conformance_cases.h"
 #include "executive.h"
+#include "laws.h"
 #include "transport_client.h"
 
 enum {
@@ -775,15 +776,19 @@ static void run_case(void *context)
 		.options = {.direct = suite->direct, .small_buffers = test->small_buffers},
 		.local = suite->provider->any_address(),
 	};
+	struct counted counted;
 
+	begin_counted(&counted);
+	world.options.segment = counted.segment;
 	world.device = suite->provider->create(&world.options);
-	if (world.device == NULL) {
+	if (world.device != NULL) {
+		test->body(&world);
+		ke_flush_queued_dpcs();
+		suite->provider->destroy(world.device);
+	} else {
 		CU_FAIL("no device");
-		return;
 	}
-	test->body(&world);
-	ke_flush_queued_dpcs();
-	suite->provider->destroy(world.device);
+	end_counted(&counted);
 }
 
 static void run_current_case(void)

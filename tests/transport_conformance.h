@@ -2,8 +2,8 @@
  * The conformance suite: what every transport has to do, checked through tdi.h alone.
  *
  * A transport describes itself by a struct conformance_provider. add_conformance_suite makes two
- * suites of it, one with buffered sends and one with direct sends. Each case has an executive and a
- * device of its own.
+ * suites of it, one with buffered sends and one with direct sends. Each case has an executive, a
+ * device and a segment of its own; at its end all counters must obey their laws.
  */
 #ifndef XPORT_TESTS_TRANSPORT_CONFORMANCE_H
 #define XPORT_TESTS_TRANSPORT_CONFORMANCE_H
@@ -14,6 +14,7 @@
 struct conformance_options {
 	bool direct;	    /* a send completes when the peer has it, not when it is copied */
 	bool small_buffers; /* some 64 KiB, so that 4 MiB can't be on the way unread */
+	struct stat_segment *segment; /* where it counts */
 };
 
 struct conformance_provider {

@@ -37,6 +37,7 @@
 #define XPORT_IO_IO_H
 
 #include "ke/ke.h"
+#include "stat/stat.h"
 
 struct irp;
 struct mdl;
@@ -128,19 +129,30 @@ struct device_object {
 	const struct driver_object *driver_object;
 	struct device_object *lower_device; /* what this one is attached to, or NULL */
 	void *device_extension;
-	uint8_t stack_size; /* locations that a request to this device needs */
+	struct stat_segment *segment; /* where its files are counted; NULL: nowhere */
+	uint8_t stack_size;	      /* locations that a request to this device needs */
 };
 
 /* The device stands on `lower`, or on nothing when that is NULL. The memory is the caller's. */
 void io_initialize_device(struct device_object *device, const struct driver_object *driver,
 			  struct device_object *lower, void *extension);
 
-/* One opening of a device; fs_context and fs_context2 are its driver's. */
+enum { IO_CLIENT_BLOCKS = 3 };
+
+/*
+ * One opening of a device; fs_context and fs_context2 are its driver's. Who opens it sets the
+ * device, leaves the rest zero, and may then begin the blocks, which the driver does not touch.
+ */
 struct file_object {
 	struct device_object *device_object;
 	void *fs_context;
 	void *fs_context2;
+	struct stat_block requests; /* of io_request_table: counted for every request to the file */
+	struct stat_block client[IO_CLIENT_BLOCKS]; /* for who opened it to count in */
 };
+
+/* What happens to the requests to a file. */
+extern const struct stat_table io_request_table;
 
 static inline struct device_object *io_get_related_device_object(const struct file_object *file)
 {
@@ -198,7 +210,8 @@ struct irp {
 	int8_t stack_count;
 	bool pending_returned; /* valid inside a completion routine */
 	uint8_t flags;
-	int32_t cancel; /* somebody asked */
+	int32_t cancel;		     /* somebody asked */
+	struct stat_block *counters; /* that its completion will be counted in, or NULL */
 
 	/* Below here the fast path of a request does not go. */
 	driver_cancel *cancel_routine;

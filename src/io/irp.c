@@ -80,6 +80,7 @@ void io_initialize_device(struct device_object *device, const struct driver_obje
 	device->driver_object = driver;
 	device->lower_device = lower;
 	device->device_extension = extension;
+	device->segment = NULL;
 	device->stack_size = (uint8_t)(lower != NULL ? lower->stack_size + 1 : 1);
 }
 
@@ -103,6 +104,61 @@ void io_mark_irp_pending_at(struct irp *irp, const struct ke_site *site)
 	irp->current_location->control |= SL_PENDING_RETURNED;
 }
 
+/* ---- Counting ------------------------------------------------------------------------------ */
+
+enum { REQUESTS_CALLED, REQUESTS_COMPLETED, REQUESTS_PENDED, REQUESTS_FAILED, REQUESTS_VALUES };
+
+static const struct stat_counter request_counters[] = {
+	{"called", STAT_COUNTER, REQUESTS_CALLED, "requests",
+	 "requests that their creator has sent with io_call_driver"},
+	{"completed", STAT_COUNTER, REQUESTS_COMPLETED, "requests",
+	 "of these, those that have come back to the creator"},
+	{"pended", STAT_COUNTER, REQUESTS_PENDED, "requests",
+	 "of those that came back, those that a driver had marked pending"},
+	{"failed", STAT_COUNTER, REQUESTS_FAILED, "requests",
+	 "of those that came back, those with an error"},
+};
+
+static const struct stat_law request_laws[] = {{REQUESTS_CALLED, REQUESTS_COMPLETED, true},
+					       {REQUESTS_COMPLETED, REQUESTS_PENDED, false},
+					       {REQUESTS_COMPLETED, REQUESTS_FAILED, false}};
+
+const struct stat_table io_request_table = {
+	.room = "request",
+	.object = "connection",
+	.counter_count = REQUESTS_VALUES,
+	.law_count = sizeof(request_laws) / sizeof(request_laws[0]),
+	.value_count = REQUESTS_VALUES,
+	.counters = request_counters,
+	.laws = request_laws,
+};
+
+/* Once for each request, however many drivers it passes: the first call finds no counters yet. */
+static void count_call(struct irp *irp, struct file_object *file)
+{
+	if (irp->counters != NULL || file == NULL || !stat_is_counted(&file->requests))
+		return;
+	irp->counters = &file->requests;
+	stat_count_shared(irp->counters, REQUESTS_CALLED, 1);
+}
+
+/* The creator is told next, and may close the file: this is the last use of its block. */
+static void count_completion(struct irp *irp)
+{
+	struct stat_block *counters = irp->counters;
+
+	if (counters == NULL)
+		return;
+	irp->counters = NULL;
+	stat_count_shared(counters, REQUESTS_COMPLETED, 1);
+	if (irp->pending_returned)
+		stat_count_shared(counters, REQUESTS_PENDED, 1);
+	if (!nt_success(irp->io_status.status))
+		stat_count_shared(counters, REQUESTS_FAILED, 1);
+}
+
+/* ---- Down and up --------------------------------------------------------------------------- */
+
 ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
 			   const struct ke_site *site)
 {
@@ -116,6 +172,7 @@ ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
 	irp->stack_index--;
 	location = --irp->current_location;
 	location->device_object = device;
+	count_call(irp, location->file_object);
 	dispatch = device->driver_object->major_function[location->major_function];
 	if (dispatch == NULL)
 		return io_finish_request_at(irp, STATUS_INVALID_DEVICE_REQUEST, 0, site);
@@ -159,6 +216,8 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 		irp->stack_index++;
 		irp->pending_returned = (left->control & SL_PENDING_RETURNED) != 0;
 		above = is_held_by_driver(irp) ? irp->current_location->device_object : NULL;
+		if (!is_held_by_driver(irp))
+			count_completion(irp);
 		if (wants_to_know(left, irp)) {
 			/* From here the request may be freed unless the routine lets go of it. */
 			if (left->completion_routine(above, irp, left->context) ==

@@ -122,6 +122,25 @@ static void destroy_address(struct tdi_address *tdi_address)
 
 /* ---- Connections --------------------------------------------------------------------------- */
 
+static const struct stat_counter counters[] = {
+	{"sent_bytes", STAT_COUNTER, LINK_SENT_BYTES, "bytes", "bytes that are in segments"},
+	{"acknowledged_bytes", STAT_COUNTER, LINK_ACKNOWLEDGED_BYTES, "bytes",
+	 "of these, those known to have arrived"},
+	{"received_bytes", STAT_COUNTER, LINK_RECEIVED_BYTES, "bytes", "bytes that have come in"},
+};
+
+static const struct stat_law laws[] = {{0, 1, false}};
+
+static const struct stat_table connection_table = {
+	.room = "link",
+	.object = "connection",
+	.counter_count = LINK_VALUES,
+	.law_count = sizeof(laws) / sizeof(laws[0]),
+	.value_count = LINK_VALUES,
+	.counters = counters,
+	.laws = laws,
+};
+
 static struct tdi_connection *create_connection(struct tdi_provider *provider)
 {
 	struct link_connection *link = ex_allocate_pool(sizeof(*link));
@@ -130,6 +149,7 @@ static struct tdi_connection *create_connection(struct tdi_provider *provider)
 		return NULL;
 	*link = (struct link_connection){.end = 0};
 	tdi_provider_initialize_connection(&link->tdi, provider);
+	stat_add_block(&link->counters, provider->device.segment, &connection_table);
 	link_initialize_call(link);
 	link_initialize_transfer(link);
 	return &link->tdi;
@@ -140,6 +160,7 @@ static void destroy_connection(struct tdi_connection *connection)
 	struct link_connection *link = link_connection_of(connection);
 
 	circuit_free(link->reserved);
+	stat_remove_block(&link->counters);
 	ex_free_pool(link);
 }
 
@@ -200,6 +221,7 @@ struct device_object *link_create_device(const struct link_options *options)
 	ke_initialize_spin_lock(&device->lock);
 	initialize_list_head(&device->addresses);
 	tdi_provider_initialize(&device->provider, &link_ops);
+	device->provider.device.segment = device->options.segment;
 	return &device->provider.device;
 }
 

@@ -30,7 +30,8 @@ struct link_options {
 	bool buffered; /* a send completes when it is copied, not when it is acknowledged */
 	bool cut;      /* ke_choose cuts segments and partial accepts short */
 	enum link_completion completion;
-	uint64_t reset_after_bytes; /* of either direction, the connection is reset; 0: never */
+	uint64_t reset_after_bytes;   /* of either direction, the connection is reset; 0: never */
+	struct stat_segment *segment; /* where its connections are counted; NULL: nowhere */
 };
 
 /*

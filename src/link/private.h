@@ -39,6 +39,9 @@ struct link_address {
 	struct list_entry callers;   /* the same: the backlog */
 };
 
+/* The values of a connection's counters. */
+enum { LINK_SENT_BYTES, LINK_ACKNOWLEDGED_BYTES, LINK_RECEIVED_BYTES, LINK_VALUES };
+
 struct link_connection {
 	struct tdi_connection tdi;
 
@@ -56,7 +59,8 @@ struct link_connection {
 	uint64_t acknowledged_bytes; /* a copy of the circuit's; final when that is gone */
 	uint64_t finished_bytes;     /* of the sends that left `unacknowledged` */
 
-	struct list_entry unread; /* segments that have arrived */
+	struct stat_block counters; /* link_connection_table */
+	struct list_entry unread;   /* segments that have arrived */
 	uint64_t received_bytes;
 
 	/* Below here the path of a send or receive does not go. */

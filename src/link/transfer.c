@@ -122,6 +122,7 @@ static uint32_t send_piece(struct link_connection *link, uint32_t room)
 	copy_mdl(link->current->mdl_address, link->accepted, segment->bytes, length, false);
 	link->accepted += length;
 	link->sent_bytes += length;
+	stat_set(&link->counters, LINK_SENT_BYTES, link->sent_bytes);
 	circuit_send(link->circuit, link->end, segment);
 	return length;
 }
@@ -186,6 +187,7 @@ void link_update_acknowledged(struct link_connection *link)
 {
 	if (link->circuit != NULL)
 		link->acknowledged_bytes = circuit_acknowledged(link->circuit, link->end);
+	stat_set(&link->counters, LINK_ACKNOWLEDGED_BYTES, link->acknowledged_bytes);
 }
 
 static void finish_acknowledged(struct link_connection *link, struct list_entry *completed)
@@ -270,6 +272,7 @@ void link_receive(struct tdi_connection *connection, struct list_entry *complete
 		uint32_t bytes = fill(link, irp);
 
 		link->received_bytes += bytes;
+		stat_set(&link->counters, LINK_RECEIVED_BYTES, link->received_bytes);
 		tdi_provider_finish(completed, irp, STATUS_SUCCESS, bytes);
 	}
 	if (link->received_bytes != before)
@@ -301,6 +304,7 @@ void link_abort_transfer(struct link_connection *link, struct list_entry *comple
 	append_tail_list(completed, &link->deferred);
 	link->acknowledged_bytes = circuit_leave(link->circuit, link->end, link->tdi.send_ended);
 	link->circuit = NULL;
+	link_update_acknowledged(link);
 	finish_acknowledged(link, completed);
 	append_tail_list(completed, &link->deferred);
 	fail_list(&link->unacknowledged, link->tdi.failure, completed);

@@ -26,7 +26,7 @@ struct known_table {
 	uint32_t instances;
 };
 
-/* The writer's view; nothing of this is in the segment. */
+/* The writer's view, behind the segment that readers see: in the last bytes of its memory. */
 struct stat_segment {
 	struct kspin_lock lock; /* guards all below, and the structure of the segment */
 	struct stat_header *header;
@@ -62,11 +62,10 @@ struct stat_segment *stat_format_segment(void *memory, size_t bytes, const char 
 	struct stat_header *header = memory;
 	uint32_t slots_offset = (uint32_t)round_up(sizeof(*header));
 
-	if (bytes < STAT_SMALLEST_SEGMENT || bytes > STAT_LARGEST_SEGMENT)
+	if (bytes % LINE != 0 || bytes < STAT_SMALLEST_SEGMENT || bytes > STAT_LARGEST_SEGMENT)
 		return NULL;
-	segment = ex_allocate_pool(sizeof(*segment));
-	if (segment == NULL)
-		return NULL;
+	bytes -= round_up(sizeof(*segment));
+	segment = (void *)((char *)memory + bytes);
 	*header = (struct stat_header){
 		.version = STAT_VERSION,
 		.compatible_version = STAT_COMPATIBLE,
@@ -91,11 +90,6 @@ struct stat_segment *stat_format_segment(void *memory, size_t bytes, const char 
 	/* Release: who finds the magic finds the header. */
 	__atomic_store_n(&header->magic, STAT_MAGIC, __ATOMIC_RELEASE);
 	return segment;
-}
-
-void stat_forget_segment(struct stat_segment *segment)
-{
-	ex_free_pool(segment);
 }
 
 void stat_beat(struct stat_segment *segment)

@@ -100,8 +100,6 @@ static int publish(struct stat_publication *publication, const char *name)
 		return error;
 	publication->segment =
 		stat_format_segment(publication->memory, SEGMENT_BYTES, name, (uint32_t)getpid());
-	if (publication->segment == NULL)
-		return ENOMEM;
 	header = publication->memory;
 	header->begun_realtime_ns = realtime_ns();
 	read_boot_id(header->boot_id, sizeof(header->boot_id));
@@ -111,8 +109,6 @@ static int publish(struct stat_publication *publication, const char *name)
 /* Lets go of all that there is; the file, if it has a name, keeps it. */
 static void let_go(struct stat_publication *publication)
 {
-	if (publication->segment != NULL)
-		stat_forget_segment(publication->segment);
 	if (publication->memory != NULL)
 		munmap(publication->memory, SEGMENT_BYTES);
 	if (publication->fd >= 0)

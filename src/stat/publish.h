@@ -30,7 +30,7 @@ int stat_directory(char *path, size_t room, bool make);
 
 /*
  * Makes and shows a segment. Returns 0 or the errno, and then publication->segment is NULL: a
- * process that can't publish works all the same. The executive need not run yet; forks of the
+ * process that can't publish works all the same. The executive need not run; forks of the
  * process hold the lock too, so publish after forking.
  */
 int stat_publish(struct stat_publication *publication, const char *name);

@@ -143,17 +143,15 @@ static inline uint64_t stat_read(const struct stat_block *block, uint32_t value)
 /* ---- Segments ------------------------------------------------------------------------------ */
 
 /*
- * Makes a segment of `bytes` bytes of zeroed memory, aligned to 64, which is the caller's and stays
- * in place until after the last block was removed. NULL when it is too small, or no pool is left.
- * publish.h does this with memory that other processes can map. PASSIVE_LEVEL.
+ * Makes a segment of `bytes` bytes (a multiple of 64) of zeroed memory, aligned to 64, which is the
+ * caller's and stays in place until the last block was removed; afterwards it can go, or be kept to
+ * be read. NULL when it is too small or too large. publish.h does this with memory that other
+ * processes can map. PASSIVE_LEVEL.
  */
 enum { STAT_SMALLEST_SEGMENT = 64 * 1024 };
 
 struct stat_segment *stat_format_segment(void *memory, size_t bytes, const char *name,
 					 uint32_t process);
-
-/* Lets go of the memory, which stays as it is. All blocks must have been removed. */
-void stat_forget_segment(struct stat_segment *segment);
 
 /* The writer is alive: notes the time in the segment (NULL: nothing to do). Any IRQL. */
 void stat_beat(struct stat_segment *segment);

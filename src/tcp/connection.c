@@ -112,6 +112,11 @@ void tcp_look_up_acknowledged(struct tcp_connection *connection)
 
 	if (counted > connection->acknowledged_base + connection->acknowledged_bytes)
 		connection->acknowledged_bytes = counted - connection->acknowledged_base;
+	/* The kernel counts the end of the stream as a byte. */
+	stat_set(&connection->counters, TCP_ACKNOWLEDGED_BYTES,
+		 connection->acknowledged_bytes < connection->sent_bytes
+			 ? connection->acknowledged_bytes
+			 : connection->sent_bytes);
 }
 
 bool tcp_attach(struct tcp_connection *connection, int fd)
@@ -227,6 +232,7 @@ static struct tdi_connection *tcp_create_connection(struct tdi_provider *provide
 		return NULL;
 	*connection = (struct tcp_connection){.fd = -1};
 	tdi_provider_initialize_connection(&connection->base, provider);
+	stat_add_block(&connection->counters, provider->device.segment, &tcp_connection_table);
 	initialize_list_head(&connection->unsent);
 	initialize_list_head(&connection->inflight);
 	initialize_list_head(&connection->waiting);
@@ -245,6 +251,7 @@ static void tcp_destroy_connection(struct tdi_connection *base)
 
 	if (connection->fd >= 0)
 		close(connection->fd);
+	stat_remove_block(&connection->counters);
 	ex_free_pool(connection);
 }
 
@@ -272,6 +279,7 @@ struct device_object *tcp_create_device(const struct tcp_options *options)
 		return NULL;
 	device->options = *options;
 	tdi_provider_initialize(&device->provider, &tcp_ops);
+	device->provider.device.segment = options->segment;
 	return &device->provider.device;
 }
 

@@ -47,6 +47,20 @@ struct tcp_send {
 
 _Static_assert(sizeof(struct tcp_send) <= 3 * sizeof(void *), "must fit driver_context[0..2]");
 
+/* The values of a connection's counters, counters.c. */
+enum {
+	TCP_SENT_BYTES,
+	TCP_ACKNOWLEDGED_BYTES,
+	TCP_RECEIVED_BYTES,
+	TCP_SEND_CALLS,
+	TCP_RECEIVE_CALLS,
+	TCP_COPIED_SENDS,
+	TCP_DELAYED_SENDS,
+	TCP_VALUES,
+};
+
+extern const struct stat_table tcp_connection_table;
+
 struct tcp_connection {
 	struct tdi_connection base;
 	int fd; /* -1 before there is one */
@@ -70,6 +84,7 @@ struct tcp_connection {
 	struct ktimer ack_timer;
 	struct kdpc ack_dpc;
 
+	struct stat_block counters; /* tcp_connection_table; guarded by the connection's lock */
 	uint64_t received_bytes;
 	uint64_t copied_sends;
 	uint64_t delayed_sends;

@@ -66,8 +66,10 @@ void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 	bytes = read_socket(connection->fd, irp, length);
 	error = errno;
 	ke_acquire_spin_lock(&base->lock);
+	stat_count(&connection->counters, TCP_RECEIVE_CALLS, 1);
 	if (bytes > 0) {
 		connection->received_bytes += (uint64_t)bytes;
+		stat_set(&connection->counters, TCP_RECEIVED_BYTES, connection->received_bytes);
 		tdi_provider_finish(completed, irp, STATUS_SUCCESS, (uintptr_t)bytes);
 		base->receive_pump.again = true;
 	} else if (bytes == 0 && base->state == TDI_STATE_DISCONNECTED) {

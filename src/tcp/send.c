@@ -96,6 +96,7 @@ static void account(struct tcp_connection *connection, size_t bytes, struct list
 
 		tcp_send_of(irp)->accepted += taken;
 		connection->sent_bytes += taken;
+		stat_set(&connection->counters, TCP_SENT_BYTES, connection->sent_bytes);
 		bytes -= taken;
 		if (taken < left)
 			return;
@@ -185,6 +186,7 @@ static ssize_t write_socket(struct tcp_connection *connection, bool direct, int 
 	} while (bytes < 0 && errno == EINTR);
 	*error = errno;
 	ke_acquire_spin_lock(&connection->base.lock);
+	stat_count(&connection->counters, TCP_SEND_CALLS, 1);
 	if (direct && bytes < 0)
 		take_call_back(connection);
 	return bytes;
@@ -230,6 +232,7 @@ static void write_refused(struct tcp_connection *connection, int error,
 		if (!is_direct(connection) || connection->copy_once)
 			break; /* no pages of ours are the reason */
 		connection->delayed_sends++;
+		stat_set(&connection->counters, TCP_DELAYED_SENDS, connection->delayed_sends);
 		if (pages_are_out(connection) || tcp_send_of(irp)->outstanding > 0)
 			return; /* their return will be news */
 		connection->copy_once = true;
@@ -336,6 +339,7 @@ static void read_report(struct tcp_connection *connection, struct msghdr *messag
 			continue;
 		if (report.ee_code & SO_EE_CODE_ZEROCOPY_COPIED)
 			connection->copied_sends += report.ee_data - report.ee_info + 1;
+		stat_set(&connection->counters, TCP_COPIED_SENDS, connection->copied_sends);
 		return_pages(&connection->inflight, report.ee_info, report.ee_data);
 		return_pages(&connection->unsent, report.ee_info, report.ee_data);
 	}

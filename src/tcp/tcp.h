@@ -23,6 +23,7 @@ struct tcp_options {
 	uint32_t send_buffer_bytes;    /* 0: the system's */
 	uint32_t receive_buffer_bytes; /* 0: the system's */
 	uint64_t timeout_ns;	       /* silence after which a peer is given up; 0: the system's */
+	struct stat_segment *segment;  /* where its connections are counted; NULL: nowhere */
 };
 
 /*

@@ -6,6 +6,7 @@
  * then waits on: the transport completes it one way or the other, and only that ends its use of the
  * caller's stack.
  */
+#include "tdi/counters.h"
 #include "tdi/tdi.h"
 
 struct call {
@@ -73,13 +74,33 @@ ntstatus tdi_open_transport_address(struct device_object *device,
 	return call_major(file, IRP_MJ_CREATE, &create);
 }
 
+static void begin_counting(struct file_object *file)
+{
+	struct stat_segment *segment = file->device_object->segment;
+
+	stat_add_block(&file->requests, segment, &io_request_table);
+	stat_add_block(&file->client[TDI_COUNTS_SEND_SYNC], segment, &tdi_send_sync_table);
+	stat_add_block(&file->client[TDI_COUNTS_SEND_ASYNC], segment, &tdi_send_async_table);
+}
+
+static void end_counting(struct file_object *file)
+{
+	stat_remove_block(&file->requests);
+	for (unsigned i = 0; i < IO_CLIENT_BLOCKS; i++)
+		stat_remove_block(&file->client[i]);
+}
+
 ntstatus tdi_open_connection_endpoint(struct device_object *device, void *connection_context,
 				      struct file_object *file)
 {
 	struct tdi_create create = {TDI_CONNECTION_CONTEXT, &connection_context, sizeof(void *)};
+	ntstatus status;
 
 	*file = (struct file_object){.device_object = device};
-	return call_major(file, IRP_MJ_CREATE, &create);
+	status = call_major(file, IRP_MJ_CREATE, &create);
+	if (nt_success(status))
+		begin_counting(file);
+	return status;
 }
 
 /* Closing can't fail, so the request for it is not allowed to need memory that isn't there. */
@@ -89,6 +110,7 @@ void tdi_close(struct file_object *file)
 		ke_delay_execution_thread(1000000);
 	while (call_major(file, IRP_MJ_CLOSE, NULL) == STATUS_INSUFFICIENT_RESOURCES)
 		ke_delay_execution_thread(1000000);
+	end_counting(file);
 }
 
 ntstatus tdi_associate_address(struct file_object *connection, struct file_object *address)

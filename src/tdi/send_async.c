@@ -28,6 +28,7 @@
  * Sources: the first seed thread (tdi_start_send_buffer), the Tdinal design (the race between the
  * sending routine and the completion routine, and its two references).
  */
+#include "tdi/counters.h"
 #include "tdi/tdi.h"
 
 struct send_context {
@@ -36,6 +37,8 @@ struct send_context {
 	struct irp *irp;
 	tdi_completion_callback *callback;
 	void *callback_context;
+	struct stat_block *counters;
+	uint64_t begun_ns;
 };
 
 static void free_send(struct send_context *send)
@@ -50,6 +53,7 @@ static ntstatus send_completed(struct device_object *device, struct irp *irp, vo
 
 	(void)device;
 	io_unlock_buffer(irp); /* the client's again, and the callback may rely on it */
+	tdi_count_end(send->counters, send->begun_ns, &irp->io_status);
 	send->status = irp->io_status.status;
 	send->callback(send->callback_context, send->status, (uint32_t)irp->io_status.information);
 	if (ob_dereference(&send->references))
@@ -73,6 +77,7 @@ static struct send_context *allocate_send(struct file_object *connection,
 	ob_initialize_reference(&send->references, 2);
 	send->callback = callback;
 	send->callback_context = context;
+	send->counters = &connection->client[TDI_COUNTS_SEND_ASYNC];
 	return send;
 }
 
@@ -93,6 +98,7 @@ ntstatus tdi_start_send_buffer(struct file_object *connection, const void *buffe
 	}
 	tdi_build_send(send->irp, connection, send_completed, send, send->irp->mdl_address, flags,
 		       length);
+	send->begun_ns = tdi_count_begin(send->counters);
 	io_call_driver(io_get_related_device_object(connection), send->irp);
 	if (!ob_dereference(&send->references))
 		return STATUS_PENDING; /* the completion routine will free it, or has begun to */

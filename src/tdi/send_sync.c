@@ -17,15 +17,18 @@
  * it read the status block only after STATUS_PENDING, so its answer for a request that completed at
  * once was a status where a count belonged.
  */
+#include "tdi/counters.h"
 #include "tdi/tdi.h"
 
 int64_t tdi_send_stream(struct file_object *connection, const void *buffer, uint32_t length,
 			uint32_t flags)
 {
+	struct stat_block *counters = &connection->client[TDI_COUNTS_SEND_SYNC];
 	struct io_status_block iosb;
 	struct kevent event;
 	struct irp *irp;
 	ntstatus status;
+	uint64_t begun_ns;
 
 	ke_initialize_event(&event, NOTIFICATION_EVENT, false);
 	irp = tdi_build_internal_device_control_irp(connection, &event, &iosb);
@@ -38,8 +41,10 @@ int64_t tdi_send_stream(struct file_object *connection, const void *buffer, uint
 	}
 	tdi_build_send(irp, connection, NULL, NULL, irp->mdl_address, flags, length);
 
+	begun_ns = tdi_count_begin(counters);
 	io_call_driver(io_get_related_device_object(connection), irp);
 	/* Also when it has completed already: then the event is set, and this returns at once. */
 	ke_wait_for_single_object(&event, KE_WAIT_FOREVER);
+	tdi_count_end(counters, begun_ns, &iosb);
 	return nt_success(iosb.status) ? (int64_t)iosb.information : iosb.status;
 }

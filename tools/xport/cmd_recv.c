@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "endpoint.h"
 #include "interrupt.h"
 #include "monitor.h"
@@ -35,6 +36,7 @@ static const char recv_help[] =
 	"  --sha256             print the SHA-256 of what was received\n"
 	"  --timeout TIME       give up when no sender, or none of its bytes, comes for so long;\n"
 	"                       0s: never (0s)\n"
+	"  --no-counters        publish no counters; otherwise 'xport stat' shows them meanwhile\n"
 	"  --json               print the figures as one JSON object; needs -o\n";
 
 struct recv_command {
@@ -43,11 +45,13 @@ struct recv_command {
 	const char *file; /* NULL: standard output */
 	uint64_t timeout_ns;
 	bool sha256;
+	bool uncounted;
 	bool json;
 
 	/* While it runs. */
 	int status; /* the exit status */
 	struct transport_address peer;
+	struct stat_segment *segment;
 	struct endpoint endpoint;
 	struct output output;
 	bool output_open;
@@ -69,7 +73,8 @@ static uint64_t silence_ns(const struct recv_command *command)
 
 static int open_endpoint(struct recv_command *command)
 {
-	const struct tcp_options options = {.timeout_ns = silence_ns(command)};
+	const struct tcp_options options = {.timeout_ns = silence_ns(command),
+					    .segment = command->segment};
 	const struct transport_address *local = &command->locals.addresses[0];
 	ntstatus status = endpoint_open(&command->endpoint, &options, local);
 
@@ -228,6 +233,9 @@ static int apply_option(struct recv_command *command, int option)
 	case 's':
 		command->sha256 = true;
 		return XPORT_OK;
+	case 'C':
+		command->uncounted = true;
+		return XPORT_OK;
 	case 'j':
 		command->json = true;
 		return XPORT_OK;
@@ -239,9 +247,13 @@ static int apply_option(struct recv_command *command, int option)
 static int parse_command_line(struct recv_command *command, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"listen", required_argument, NULL, 'l'},  {"output", required_argument, NULL, 'o'},
-		{"timeout", required_argument, NULL, 'w'}, {"sha256", no_argument, NULL, 's'},
-		{"json", no_argument, NULL, 'j'},	   {NULL, 0, NULL, 0},
+		{"listen", required_argument, NULL, 'l'},
+		{"output", required_argument, NULL, 'o'},
+		{"timeout", required_argument, NULL, 'w'},
+		{"sha256", no_argument, NULL, 's'},
+		{"json", no_argument, NULL, 'j'},
+		{"no-counters", no_argument, NULL, 'C'},
+		{NULL, 0, NULL, 0},
 	};
 	bool first = true;
 	int option;
@@ -283,9 +295,12 @@ int cmd_recv(int argc, char **argv)
 			return XPORT_FAILED;
 		command.output_open = true;
 	}
+	if (!command.uncounted)
+		command.segment = counters_publish("recv");
 	if (!nt_success(ke_run(&executive, recv_main, &command)))
 		command.status = fail("cannot start the executive: the system is out of threads or "
 				      "memory");
+	counters_withdraw();
 	if (command.output_open)
 		output_discard(&command.output);
 	return command.status;

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "endpoint.h"
 #include "interrupt.h"
 #include "monitor.h"
@@ -54,6 +55,7 @@ static const char send_help[] =
 	"  --block SIZE      bytes of a send: 1 to 1GiB; K, M and G are powers of 1024 (256K)\n"
 	"  --direct          send from these pages without a copy; a send then takes a round trip\n"
 	"  --timeout TIME    give up after so long without progress; 0s: never (30s)\n"
+	"  --no-counters     publish no counters; otherwise 'xport stat' shows them meanwhile\n"
 	"  --json            print the figures as one JSON object\n"
 	"\n"
 	"Example: xport recv --listen 127.0.0.1:4444 -o copy &\n"
@@ -79,11 +81,13 @@ struct send_command {
 	uint64_t file_bytes; /* 0: not known */
 	uint64_t timeout_ns;
 	bool direct;
+	bool uncounted;
 	bool json;
 
 	/* While it runs. */
 	int status; /* the exit status */
 	struct transport_address peer;
+	struct stat_segment *segment;
 	struct endpoint endpoint;
 	struct listener listener;
 	struct monitor monitor;
@@ -132,7 +136,8 @@ static ntstatus connect_to(struct send_command *command, const struct transport_
 {
 	const struct transport_address any = {.address_type = peer->address_type};
 	const struct tcp_options options = {.direct = command->direct,
-					    .timeout_ns = command->timeout_ns};
+					    .timeout_ns = command->timeout_ns,
+					    .segment = command->segment};
 	int64_t timeout_ns =
 		command->timeout_ns != 0 ? (int64_t)command->timeout_ns : KE_WAIT_FOREVER;
 	ntstatus status = endpoint_open(&command->endpoint, &options, &any);
@@ -388,6 +393,9 @@ static int apply_option(struct send_command *command, int option)
 	case 'D':
 		command->direct = true;
 		return XPORT_OK;
+	case 'C':
+		command->uncounted = true;
+		return XPORT_OK;
 	case 'j':
 		command->json = true;
 		return XPORT_OK;
@@ -423,10 +431,15 @@ static int check_options(struct send_command *command, int argc, char **argv)
 static int parse_command_line(struct send_command *command, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"to", required_argument, NULL, 't'},	 {"mode", required_argument, NULL, 'm'},
-		{"depth", required_argument, NULL, 'd'}, {"block", required_argument, NULL, 'b'},
-		{"direct", no_argument, NULL, 'D'},	 {"timeout", required_argument, NULL, 'w'},
-		{"json", no_argument, NULL, 'j'},	 {NULL, 0, NULL, 0},
+		{"to", required_argument, NULL, 't'},
+		{"mode", required_argument, NULL, 'm'},
+		{"depth", required_argument, NULL, 'd'},
+		{"block", required_argument, NULL, 'b'},
+		{"direct", no_argument, NULL, 'D'},
+		{"timeout", required_argument, NULL, 'w'},
+		{"json", no_argument, NULL, 'j'},
+		{"no-counters", no_argument, NULL, 'C'},
+		{NULL, 0, NULL, 0},
 	};
 	bool first = true;
 	int option;
@@ -485,7 +498,11 @@ int cmd_send(int argc, char **argv)
 	status = interrupt_watch();
 	if (status != 0)
 		return fail("cannot start a thread: %s", strerror(status));
+	if (!command.uncounted)
+		command.segment = counters_publish("send");
 	if (!nt_success(ke_run(&executive, send_main, &command)))
-		return fail("cannot start the executive: the system is out of threads or memory");
+		command.status = fail("cannot start the executive: the system is out of threads or "
+				      "memory");
+	counters_withdraw();
 	return command.status;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "counters.h"
 #include "link/link.h"
 #include "monitor.h"
 #include "receiver.h"
@@ -154,14 +155,17 @@ static void link_main(void *context)
 				       .window_bytes = 64u << 20,
 				       .buffered =
 					       link->row != NULL && link->row->mode == DEMO_SOCKET,
-				       .completion = LINK_COMPLETE_INLINE};
+				       .completion = LINK_COMPLETE_INLINE,
+				       .segment = counters_publish("demo")};
 	struct kthread server;
 
 	link->local = (struct transport_address){.address_type = TDI_ADDRESS_TYPE_IP};
 	link->status = STATUS_INSUFFICIENT_RESOURCES;
 	link->device = link_create_device(&options);
-	if (link->device == NULL)
+	if (link->device == NULL) {
+		counters_withdraw();
 		return;
+	}
 	link->status = open_pair(link->device, &link->local, &link->address, &link->server);
 	if (nt_success(link->status)) {
 		link->status = ps_create_system_thread(&server, server_thread, link);
@@ -174,6 +178,7 @@ static void link_main(void *context)
 	}
 	ke_flush_queued_dpcs();
 	link_delete_device(link->device);
+	counters_withdraw();
 	if (nt_success(link->status) && !nt_success(link->server_status) && link->row != NULL)
 		link->status = link->server_status;
 }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "endpoint.h"
 #include "monitor.h"
 #include "receiver.h"
@@ -33,6 +34,7 @@ struct side {
 	const struct demo *demo;
 	struct demo_row row;
 	uint64_t rtt_ns;
+	struct stat_segment *segment; /* where its process counts */
 	bool failed;
 };
 
@@ -59,6 +61,8 @@ static _Noreturn void be_child(struct side *side, char name, side_work *work, pi
 {
 	char error[120];
 
+	/* Before it enters the side, where it may have another user's name. */
+	side->segment = counters_publish(name == 'a' ? "demo" : "demo-recv");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
@@ -66,6 +70,7 @@ static _Noreturn void be_child(struct side *side, char name, side_work *work, pi
 		side_failed(side, "wan", error);
 	else
 		work(side, ready_fd);
+	counters_withdraw();
 	if (write(result_fd, side, sizeof(*side)) != (ssize_t)sizeof(*side))
 		_exit(1);
 	_exit(0);
@@ -255,7 +260,7 @@ static void receive_connected(struct side *side, struct endpoint *endpoint)
 static void receive_main(void *context)
 {
 	struct run *run = context;
-	struct tcp_options options = {.direct = false};
+	struct tcp_options options = {.segment = run->side->segment};
 	struct transport_address local;
 	struct endpoint endpoint;
 
@@ -300,7 +305,7 @@ static void send_connected(struct side *side, struct endpoint *endpoint)
 static void send_main(void *context)
 {
 	struct run *run = context;
-	struct tcp_options options = {.direct = true};
+	struct tcp_options options = {.direct = true, .segment = run->side->segment};
 	struct transport_address local = {.address_type = TDI_ADDRESS_TYPE_IP}, remote;
 	struct endpoint endpoint;
 

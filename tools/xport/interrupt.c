@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "output.h"
 #include "xport.h"
 
@@ -53,6 +54,7 @@ static void *watch(void *context)
 	while ((i = find_pending()) == WATCHED_COUNT)
 		poll(&ready, 1, -1);
 	output_discard_any();
+	counters_withdraw_any();
 	flockfile(stderr); /* for good: nobody draws a progress line after this one */
 	fail("ended by %s", watched[i].name);
 	_exit(128 + watched[i].number);

@@ -29,10 +29,13 @@ static bool silent_too_long(const struct monitor *monitor, struct silence *silen
 
 static void look(struct monitor *monitor, struct silence *silence)
 {
+	struct stat_segment *segment = monitor->connection->device_object->segment;
 	struct tdi_connection_info info;
 	ntstatus status = tdi_query_information(monitor->connection, TDI_QUERY_CONNECTION_INFO,
 						&info, sizeof(info));
 
+	if (segment != NULL)
+		stat_beat(segment);
 	if (!nt_success(status))
 		return; /* no memory for the question at the moment */
 	if (monitor->direction == MONITOR_RECEIVING) {

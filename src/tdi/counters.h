@@ -1,0 +1,28 @@
+/*
+ * What the client stages count, in the blocks of the file that they transfer on.
+ *
+ * A transfer has two stations, which nobody else counts: it is begun, just before io_call_driver,
+ * and it has ended, in its completion routine or when its thread has woken, before the client is
+ * told. So when the client knows of all its transfers, the counters do too, and it may close the
+ * file. A transfer that could not be begun, for want of memory or with a bad buffer, is not
+ * counted.
+ */
+#ifndef XPORT_TDI_COUNTERS_H
+#define XPORT_TDI_COUNTERS_H
+
+#include "io/io.h"
+
+/* Which of a connection's client blocks is whose. */
+enum { TDI_COUNTS_SEND_SYNC, TDI_COUNTS_SEND_ASYNC };
+
+extern const struct stat_table tdi_send_sync_table;
+extern const struct stat_table tdi_send_async_table;
+
+/* Counts a transfer that begins; returns its time, for the end. Any IRQL. */
+uint64_t tdi_count_begin(struct stat_block *block);
+
+/* Counts its end, with what came of it. Any IRQL. */
+void tdi_count_end(struct stat_block *block, uint64_t begun_ns,
+		   const struct io_status_block *result);
+
+#endif

@@ -64,6 +64,14 @@ check "a command that fails" refused_chapter '{{code src/a/a.c}}\n{{run false}}'
 check "a rule that nobody states" refused_chapter '{{code src/a/a.c}}\n\nSee [01.9].' \
 	"no chapter states the rule 01.9"
 
+forgets_pages() {
+	project '{{code src/a/a.c}}'
+	weave_project && [ -e "$scratch/out/book/01-a.html" ] || return 1
+	mv "$scratch/p/book/01-a.md" "$scratch/p/book/01-b.md"
+	weave_project && [ -e "$scratch/out/book/01-b.html" ] && [ ! -e "$scratch/out/book/01-a.html" ]
+}
+check "the page of a chapter that is gone goes" forgets_pages
+
 graft_of() {
 	printf '%b' "$1" >"$scratch/patch.c"
 	"$build/graft" src/tdi/send_async.c "$scratch/patch.c"

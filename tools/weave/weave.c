@@ -19,7 +19,9 @@
  * Commands run in SOURCE_ROOT with BUILD first on the PATH. Whatever is named but not there, or
  * there but not shown, ends the build with one line that says where.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -38,13 +40,19 @@ struct paths {
 static struct paths found; /* nftw has no argument for its function */
 static const char *wanted_endings;
 
+/* A lab's answers define again what is defined elsewhere: nothing should link to them. */
+static bool is_answer(const char *path)
+{
+	return strstr(path, "/mutants/") != NULL || strstr(path, "/starter.c") != NULL;
+}
+
 static int take_path(const char *path, const struct stat *info, int type, struct FTW *where)
 {
 	const char *dot = strrchr(path + where->base, '.');
 
 	(void)info;
 	if (type != FTW_F || dot == NULL || dot[1] == '\0' || dot[2] != '\0' ||
-	    strchr(wanted_endings, dot[1]) == NULL)
+	    strchr(wanted_endings, dot[1]) == NULL || is_answer(path))
 		return 0;
 	found.path = reallocate(found.path, (found.count + 1) * sizeof(found.path[0]));
 	found.path[found.count++] = copy_string(path);
@@ -84,7 +92,7 @@ static struct paths take_found(void)
 
 static void read_sources(struct book *book)
 {
-	static const char *const folders[] = {"src", "fs", "tools", "tests"};
+	static const char *const folders[] = {"src", "fs", "labs", "tools", "tests"};
 	struct paths paths;
 
 	wanted_endings = "ch";
@@ -125,6 +133,33 @@ static void read_chapters(struct book *book)
 		scan_chapter(book, &book->chapters[i]);
 }
 
+static bool is_page(const struct book *book, const char *name)
+{
+	for (unsigned i = 0; i < book->chapter_count; i++)
+		if (strcmp(book->chapters[i].page, name) == 0)
+			return true;
+	for (unsigned i = 0; i < book->file_count; i++)
+		if (strcmp(book->files[i].page, name) == 0)
+			return true;
+	return strcmp(name, "sources.html") == 0;
+}
+
+/* A page of a chapter or a source that is gone would still be found, and mislead. */
+static void remove_stale_pages(const struct book *book)
+{
+	DIR *out = opendir(book->out);
+	struct dirent *entry;
+
+	while (out != NULL && (entry = readdir(out)) != NULL) {
+		const char *dot = strrchr(entry->d_name, '.');
+
+		if (dot != NULL && strcmp(dot, ".html") == 0 && !is_page(book, entry->d_name))
+			unlinkat(dirfd(out), entry->d_name, 0);
+	}
+	if (out != NULL)
+		closedir(out);
+}
+
 static void set_places(struct book *book, const char *root, const char *build)
 {
 	const char *path = getenv("PATH");
@@ -162,5 +197,6 @@ int main(int argc, char **argv)
 		write_chapter(&book, i);
 	write_listings(&book);
 	write_assets(&book);
+	remove_stale_pages(&book);
 	return 0;
 }

@@ -86,6 +86,18 @@ static const char *const operation_names[SIM_OPERATIONS] = {
 	[SIM_OP_SYNCHRONIZE] = "synchronize",
 };
 
+const char *sim_operation_name(unsigned operation)
+{
+	return operation_names[operation];
+}
+
+const char *sim_kind_name(unsigned kind)
+{
+	static const char *const names[] = {"thread", "work item", "DPC", "interrupt"};
+
+	return names[kind];
+}
+
 static const char *file_name(const struct ke_site *site)
 {
 	const char *slash = strrchr(site->file, '/');
@@ -140,7 +152,6 @@ static void print_obstacle(const struct sim_lane *lane)
 
 static void print_lane(const struct sim_lane *lane)
 {
-	static const char *const kinds[] = {"thread", "work item", "DPC", "interrupt"};
 	char processor[16] = "-", place[64] = "-";
 
 	if (lane->state == SIM_PINNED || lane->kind == SIM_WORK_ITEM)
@@ -148,7 +159,7 @@ static void print_lane(const struct sim_lane *lane)
 	if (lane->site)
 		snprintf(place, sizeof(place), "%s:%d", file_name(lane->site), lane->site->line);
 	print("%6u  %-9s  %4u  %3s  %-24s %-16s ", lane->id,
-	      lane->id == 0 ? "main" : kinds[lane->kind], lane->irql, processor, place,
+	      lane->id == 0 ? "main" : sim_kind_name(lane->kind), lane->irql, processor, place,
 	      operation_names[lane->operation]);
 	print_obstacle(lane);
 	if (lane->task.origin)

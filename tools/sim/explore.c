@@ -128,8 +128,8 @@ static bool is_spent(struct explorer *explorer)
 	uint64_t now = now_ns();
 
 	progress->elapsed_ns = now - explorer->begun_ns;
-	return now >= explorer->end_ns || (search->budget_schedules > 0 &&
-					   progress->schedules >= search->budget_schedules);
+	return now >= explorer->end_ns ||
+	       (search->budget_schedules > 0 && progress->schedules >= search->budget_schedules);
 }
 
 /* ---- Every schedule with few deviations ------------------------------------------------------ */
@@ -147,8 +147,9 @@ static enum outcome run_deviations(struct explorer *explorer, unsigned count)
 }
 
 /*
- * All schedules that have `bound` deviations, of which the first `count` are given: their run, which
- * levels[count] describes, says which choices there are to deviate at from ordinal `first` on.
+ * All schedules that have `bound` deviations, of which the first `count` are given: their run,
+ * which levels[count] describes, says which choices there are to deviate at from ordinal `first`
+ * on.
  */
 static enum outcome extend(struct explorer *explorer, unsigned count, unsigned bound,
 			   uint32_t first)

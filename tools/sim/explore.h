@@ -1,8 +1,8 @@
 /*
  * explore - searches the schedules of a scenario for one on which it fails.
  *
- * A scenario is a routine that runs as main thread of the simulated executive. It fails when its run
- * ends in anything but order: a bug check (of the executive, a room, or the scenario's own
+ * A scenario is a routine that runs as main thread of the simulated executive. It fails when its
+ * run ends in anything but order: a bug check (of the executive, a room, or the scenario's own
  * expectation), a deadlock, a livelock, a leak, a crash.
  *
  * The search, in this order, until it has found a failure or its budget is spent:
@@ -36,7 +36,7 @@ struct sim_scenario {
 	const char *name; /* stage/what: "request/cancel" */
 	const char *says; /* one line */
 	ke_thread_routine *run;
-	unsigned requests;    /* how many the setting asks for, unless the user does; at least 1 */
+	unsigned requests;   /* how many the setting asks for, unless the user does; at least 1 */
 	bool wants_failures; /* it can do without memory */
 };
 
@@ -57,10 +57,10 @@ struct sim_search {
 	const struct sim_scenario *scenario;
 	unsigned processors;
 	unsigned requests;
-	uint64_t seed;		  /* of the first sampled schedule */
-	uint64_t budget_ns;	  /* of time */
+	uint64_t seed;		   /* of the first sampled schedule */
+	uint64_t budget_ns;	   /* of time */
 	uint64_t budget_schedules; /* 0: as many as there is time for */
-	unsigned bound;		  /* of deviations, below SIM_BOUNDS */
+	unsigned bound;		   /* of deviations, below SIM_BOUNDS */
 	enum sim_portfolio portfolio;
 	int strategy;	  /* of the sampling: an enum ke_sim_strategy; -1: all of them */
 	const char *rule; /* only this one counts; NULL: any */

@@ -33,9 +33,8 @@ static ntstatus keep_request(struct device_object *device, struct irp *irp)
 	return STATUS_PENDING;
 }
 
-static const struct driver_object keeping_driver = {.driver_name = "keeping",
-						    .major_function = {[IRP_MJ_READ] =
-									       keep_request}};
+static const struct driver_object keeping_driver = {
+	.driver_name = "keeping", .major_function = {[IRP_MJ_READ] = keep_request}};
 
 static void serve(void *context)
 {
@@ -90,7 +89,8 @@ static void cancel_race(void *context)
 	}
 }
 
-/* ---- A thread that waits ---------------------------------------------------------------------- */
+/* ---- A thread that waits ----------------------------------------------------------------------
+ */
 
 struct waiting {
 	struct device_object device;
@@ -116,9 +116,8 @@ static ntstatus answer_somehow(struct device_object *device, struct irp *irp)
 	return STATUS_PENDING;
 }
 
-static const struct driver_object answering_driver = {.driver_name = "answering",
-						      .major_function = {[IRP_MJ_READ] =
-										 answer_somehow}};
+static const struct driver_object answering_driver = {
+	.driver_name = "answering", .major_function = {[IRP_MJ_READ] = answer_somehow}};
 
 static void synchronous(void *context)
 {

@@ -22,9 +22,8 @@ struct owned {
 
 static void finish_send(struct irp *irp)
 {
-	uint32_t length =
-		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_send)
-			->send_length;
+	uint32_t length = tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_send)
+				  ->send_length;
 	const struct mdl *mdl = irp->mdl_address;
 
 	if (ke_choose(2, "whether the send fails") == 1) {
@@ -157,8 +156,9 @@ static void send_async(void *context)
 const struct sim_scenario send_scenarios[] = {
 	{"send-sync/anyhow", "a thread sends, one at a time; sends complete at any moment",
 	 send_sync, 2, true},
-	{"send-async/anyhow", "sends with callbacks that free their buffers; they complete at any "
-			      "moment",
+	{"send-async/anyhow",
+	 "sends with callbacks that free their buffers; they complete at any "
+	 "moment",
 	 send_async, 2, true},
 	{0},
 };

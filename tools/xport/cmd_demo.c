@@ -21,6 +21,7 @@
 
 #include "demo.h"
 #include "sender.h"
+#include "quantity.h"
 #include "wan.h"
 #include "xport.h"
 
@@ -78,13 +79,13 @@ static int take_option(struct demo_options *options, int option)
 
 	switch (option) {
 	case 't':
-		if (wan_parse_duration(optarg, &options->demo.rtt_asked_ns) == 0 &&
+		if (parse_duration(optarg, &options->demo.rtt_asked_ns) == 0 &&
 		    options->demo.rtt_asked_ns > 0 &&
 		    options->demo.rtt_asked_ns <= UINT64_C(1000000000))
 			return XPORT_OK;
 		return usage("--rtt %s: not a duration up to 1s, such as 10ms", optarg);
 	case 'r':
-		if (wan_parse_rate(optarg, &options->demo.rate_bits_per_second) == 0 &&
+		if (parse_rate(optarg, &options->demo.rate_bits_per_second) == 0 &&
 		    options->demo.rate_bits_per_second > 0)
 			return XPORT_OK;
 		return usage("--rate %s: not a rate, such as 1gbit", optarg);

@@ -106,8 +106,9 @@ bool explore_run(const struct sim_scenario *scenario, const struct sim_schedule 
 
 /* ---- isolate.c: the same in a child, with a board of its own --------------------------------- */
 
-/* NULL when the machine refuses the memory. */
+/* Both NULL when the machine refuses the memory, which is never given back. */
 struct sim_board *explore_new_board(void);
+struct ke_sim_event *explore_new_events(uint32_t room);
 
 typedef void explore_watcher(const struct sim_progress *progress, void *context);
 

@@ -15,12 +15,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static void *share(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return memory != MAP_FAILED ? memory : NULL;
+}
+
 struct sim_board *explore_new_board(void)
 {
-	struct sim_board *board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
-				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return share(sizeof(struct sim_board));
+}
 
-	return board != MAP_FAILED ? board : NULL;
+struct ke_sim_event *explore_new_events(uint32_t room)
+{
+	return share(room * sizeof(struct ke_sim_event));
 }
 
 struct child {

@@ -191,11 +191,11 @@ static int parse_sim(int argc, char **argv, struct sim_command *command)
 
 static int search(struct sim_command *command)
 {
-	static struct ke_sim_event events[EVENTS];
+	struct ke_sim_event *events = explore_new_events(EVENTS);
 	struct sim_board *board = explore_new_board();
 	bool found;
 
-	if (board == NULL)
+	if (board == NULL || events == NULL)
 		return fail("not enough memory");
 	command->shows_progress = !command->json && isatty(STDERR_FILENO) == 1;
 	found = explore(&command->search, board, show_progress, command);
@@ -296,11 +296,11 @@ static int replay_here(const struct replay_command *command, const struct sim_sc
 static int replay(const struct replay_command *command, const struct sim_scenario *scenario,
 		  const struct sim_schedule *schedule)
 {
-	static struct ke_sim_event events[EVENTS];
+	struct ke_sim_event *events = explore_new_events(EVENTS);
 	struct sim_board *board = explore_new_board();
 	uint32_t count;
 
-	if (board == NULL)
+	if (board == NULL || events == NULL)
 		return fail("not enough memory");
 	if (command->stop_at != 0)
 		return replay_here(command, scenario, schedule, board);

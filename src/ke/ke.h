@@ -283,7 +283,7 @@ void ke_initialize_timer(struct ktimer *timer);
 
 /*
  * Queues the DPC after delay_ns, once. A timer that was armed is moved. Returns whether it was.
- * Up to DISPATCH.
+ * Several contexts may set and cancel one timer; the last one holds. Up to DISPATCH.
  */
 bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
 		     const struct ke_site *site);

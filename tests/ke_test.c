@@ -508,6 +508,21 @@ static void leak(void *context)
 	((volatile char *)ex_allocate_pool(100))[0] = 1;
 }
 
+static bool serve_nothing(struct kinterrupt *interrupt, void *context)
+{
+	(void)interrupt;
+	(void)context;
+	return true;
+}
+
+static void leave_connected(void *context)
+{
+	static struct kinterrupt interrupt; /* must outlive main's stack */
+
+	(void)context;
+	ke_connect_interrupt(&interrupt, serve_nothing, NULL, 0);
+}
+
 static void test_bug_checks(void)
 {
 	expect_bug_check("IRQL-TOO-HIGH", wait_at_dispatch, NULL);
@@ -515,6 +530,7 @@ static void test_bug_checks(void)
 	expect_bug_check("LOCK-MISUSE", release_unheld, NULL);
 	expect_bug_check("REF-UNDERFLOW", drop_too_often, NULL);
 	expect_bug_check("LEAK-AT-UNLOAD", leak, NULL);
+	expect_bug_check("LEAK-AT-UNLOAD", leave_connected, NULL);
 }
 
 void register_ke_suite(void)

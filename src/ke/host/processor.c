@@ -7,10 +7,19 @@
  *   work items    likewise
  *
  * and parks in epoll when it found nothing. Whoever brings work to a parked processor clears
- * `parked` under the lock and writes to the wake descriptor, once. A processor that runs anyway is
- * not woken: it looks at its lists under the same lock before it parks, so no work is missed.
+ * `parked` under the lock and writes to the wake descriptor, once. No work is missed, because the
+ * lists are looked at and `parked` is set under one hold of the same lock (prepare_wait):
  *
- * The wake descriptor is edge-triggered and never read: each write is an edge.
+ *   brought before that      the lists are not empty, so the processor does not park
+ *   between that and epoll   `parked` is set, so there is a write: an edge that epoll keeps, and
+ *                            with which the wait returns at once
+ *   while epoll waits        likewise
+ *   after epoll returned     with `parked` still set, a write for nothing, which is an empty turn
+ *                            later; with `parked` cleared, no write: the work is found in this turn
+ *                            or when the lists are looked at again
+ *
+ * A timer is work in this sense, since it may be due before the wait that was computed ends. The
+ * wake descriptor is edge-triggered and never read: each write is an edge.
  *
  * A DPC, timer or work item stands in the lists of the processor that it was initialised for, and
  * is guarded by that processor's lock. `queued` is cleared before the routine runs, so that the

@@ -8,5 +8,6 @@ void register_suites(void)
 	register_send_suite();
 	register_link_suites();
 	register_tcp_suites();
+	register_tcp_refusal_suite();
 	register_publish_suite();
 }

@@ -176,8 +176,10 @@ ntstatus tcp_connect_socket(int fd, const struct transport_address *remote)
 	struct sockaddr_storage storage;
 	socklen_t length = to_sockaddr(remote, &storage);
 
-	return connect(fd, (struct sockaddr *)&storage, length) == 0 ? STATUS_SUCCESS
-								     : tcp_status_of(errno);
+	if (connect(fd, (struct sockaddr *)&storage, length) == 0)
+		return STATUS_SUCCESS;
+	/* Here EAGAIN does not mean "under way": the kernel has no port or no room for it. */
+	return errno == EAGAIN ? STATUS_INSUFFICIENT_RESOURCES : tcp_status_of(errno);
 }
 
 int tcp_accept_socket(int fd, const struct tcp_options *options, struct transport_address *remote,

@@ -1,0 +1,77 @@
+/* The tcp transport where the kernel refuses a call, for want of something or for good. */
+#include <errno.h>
+
+#include "executive.h"
+#include "suites.h"
+#include "system_calls.h"
+#include "tcp/tcp.h"
+#include "transport_client.h"
+
+/* A device with an address, on loopback. */
+struct place {
+	struct device_object *device;
+	struct file_object address;
+};
+
+static void open_place(struct place *place)
+{
+	struct tcp_options options = {.direct = false};
+	struct transport_address local = {.address_type = TDI_ADDRESS_TYPE_IP,
+					  .address = {127, 0, 0, 1}};
+
+	place->device = tcp_create_device(&options);
+	CU_ASSERT_EQUAL_FATAL(tdi_open_transport_address(place->device, &local, &place->address),
+			      STATUS_SUCCESS);
+}
+
+static void close_place(struct place *place)
+{
+	tdi_close(&place->address);
+	ke_flush_queued_dpcs();
+	tcp_delete_device(place->device);
+}
+
+/* ---- Connecting ---------------------------------------------------------------------------- */
+
+static ntstatus connect_refused(struct place *place, enum refusable_call call, int error)
+{
+	struct transport_address remote = local_of(&place->address);
+	struct file_object client;
+	ntstatus status;
+
+	if (!open_endpoint(&client, place->device, &place->address))
+		return STATUS_SUCCESS;
+	refuse_next(call, error);
+	status = tdi_connect(&client, &remote, MILLISECONDS(500));
+	refuse_next(call, 0);
+	tdi_close(&client);
+	return status;
+}
+
+static void connects(void *context)
+{
+	struct place place;
+
+	(void)context;
+	open_place(&place);
+	CU_ASSERT_EQUAL(connect_refused(&place, CALL_CONNECT, EAGAIN),
+			STATUS_INSUFFICIENT_RESOURCES);
+	CU_ASSERT_EQUAL(connect_refused(&place, CALL_CONNECT, EADDRNOTAVAIL),
+			STATUS_INVALID_ADDRESS_COMPONENT);
+	close_place(&place);
+}
+
+static void test_connects(void)
+{
+	in_executive(connects, NULL);
+}
+
+void register_tcp_refusal_suite(void)
+{
+	static const struct test_case cases[] = {
+		{"a connect for which the kernel has no port fails at once", test_connects},
+		{NULL, NULL},
+	};
+
+	add_suite("tcp where the kernel refuses", cases);
+}

@@ -1,5 +1,9 @@
 /* The tcp transport where the kernel refuses a call, for want of something or for good. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "executive.h"
 #include "suites.h"
@@ -29,6 +33,22 @@ static void close_place(struct place *place)
 	tdi_close(&place->address);
 	ke_flush_queued_dpcs();
 	tcp_delete_device(place->device);
+}
+
+/* A plain socket that is connected to the place; -1 and errno when it is refused. */
+static int call_place(struct place *place)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons(local_of(&place->address).port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), error;
+
+	if (connect(fd, (struct sockaddr *)&in, sizeof(in)) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
 }
 
 /* ---- Connecting ---------------------------------------------------------------------------- */
@@ -66,10 +86,43 @@ static void test_connects(void)
 	in_executive(connects, NULL);
 }
 
+/* ---- Sockets that can't be watched --------------------------------------------------------- */
+
+static void unwatched_connections(void *context)
+{
+	struct file_object server;
+	struct request listen;
+	struct place place;
+	int peer;
+
+	(void)context;
+	open_place(&place);
+	CU_ASSERT_EQUAL(connect_refused(&place, CALL_EPOLL_ADD, ENOSPC),
+			STATUS_INSUFFICIENT_RESOURCES);
+	if (open_endpoint(&server, place.device, &place.address)) {
+		start_listen(&listen, &server);
+		refuse_next(CALL_EPOLL_ADD, ENOSPC);
+		peer = call_place(&place);
+		CU_ASSERT_EQUAL(wait_for_request(&listen, "a listen"),
+				STATUS_INSUFFICIENT_RESOURCES);
+		end_request(&listen);
+		close(peer);
+		tdi_close(&server);
+	}
+	close_place(&place);
+}
+
+static void test_unwatched_connections(void)
+{
+	in_executive(unwatched_connections, NULL);
+}
+
 void register_tcp_refusal_suite(void)
 {
 	static const struct test_case cases[] = {
 		{"a connect for which the kernel has no port fails at once", test_connects},
+		{"a connection that can't be watched fails for want of resources, either end",
+		 test_unwatched_connections},
 		{NULL, NULL},
 	};
 

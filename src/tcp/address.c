@@ -76,7 +76,7 @@ static void finish_served(struct served *served)
 		served->status = STATUS_SUCCESS;
 		if (!tcp_attach(connection, served->fd)) {
 			close(served->fd);
-			served->status = STATUS_LOCAL_DISCONNECT;
+			served->status = STATUS_INSUFFICIENT_RESOURCES; /* unless it was closed */
 		}
 	}
 	if (served->irp != NULL)

@@ -117,12 +117,74 @@ static void test_unwatched_connections(void)
 	in_executive(unwatched_connections, NULL);
 }
 
+/* Nobody may connect to an address that can't be served; the next listen tries again. */
+static void unwatched_address(void *context)
+{
+	struct file_object server;
+	struct request listen;
+	struct place place;
+	int peer;
+
+	(void)context;
+	open_place(&place);
+	if (open_endpoint(&server, place.device, &place.address)) {
+		refuse_next(CALL_EPOLL_ADD, ENOSPC);
+		CU_ASSERT_EQUAL(tdi_listen(&server, NULL, SOON), STATUS_INSUFFICIENT_RESOURCES);
+		CU_ASSERT_EQUAL(call_place(&place), -1);
+		CU_ASSERT_EQUAL(errno, ECONNREFUSED);
+		tdi_close(&server);
+	}
+	if (open_endpoint(&server, place.device, &place.address)) {
+		start_listen(&listen, &server);
+		peer = call_place(&place);
+		CU_ASSERT(peer >= 0);
+		CU_ASSERT_EQUAL(wait_for_request(&listen, "the next listen"), STATUS_SUCCESS);
+		end_request(&listen);
+		close(peer);
+		tdi_close(&server);
+	}
+	close_place(&place);
+}
+
+static void test_unwatched_address(void)
+{
+	in_executive(unwatched_address, NULL);
+}
+
+/* Also what creation leaves behind when it fails: an executive that ends finds nothing. */
+static void unwatched_port(void *context)
+{
+	struct transport_address local;
+	struct file_object address;
+	struct place place;
+
+	(void)context;
+	open_place(&place);
+	local = local_of(&place.address);
+	tdi_close(&place.address);
+	refuse_next(CALL_EPOLL_ADD, ENOSPC);
+	CU_ASSERT_EQUAL(tdi_open_transport_address(place.device, &local, &address),
+			STATUS_INSUFFICIENT_RESOURCES);
+	CU_ASSERT_EQUAL(tdi_open_transport_address(place.device, &local, &place.address),
+			STATUS_SUCCESS);
+	close_place(&place);
+}
+
+static void test_unwatched_port(void)
+{
+	in_executive(unwatched_port, NULL);
+}
+
 void register_tcp_refusal_suite(void)
 {
 	static const struct test_case cases[] = {
 		{"a connect for which the kernel has no port fails at once", test_connects},
 		{"a connection that can't be watched fails for want of resources, either end",
 		 test_unwatched_connections},
+		{"an address that can't be watched lets nobody in, and the next listen tries again",
+		 test_unwatched_address},
+		{"an address with a port that can't be watched can't be opened, and leaves nothing",
+		 test_unwatched_port},
 		{NULL, NULL},
 	};
 

@@ -115,22 +115,25 @@ static bool listener_interrupted(struct kinterrupt *interrupt, void *context)
 	return true;
 }
 
-/* Address lock held, or nobody else knows the address yet. */
+/*
+ * Address lock held, or nobody else knows the address yet. The socket is watched before it listens,
+ * because a peer that it lets in must be served.
+ */
 static ntstatus start_listening(struct tcp_address *address)
 {
-	ntstatus status;
-
 	if (address->closed)
 		return STATUS_INVALID_ADDRESS_COMPONENT;
-	if (address->listening)
-		return STATUS_SUCCESS;
-	if (listen(address->fd, BACKLOG) != 0)
+	if (!address->watched) {
+		ntstatus status = ke_host_watch_descriptor(&address->interrupt, address->fd);
+
+		if (!nt_success(status))
+			return status;
+		address->watched = true;
+	}
+	if (!address->listening && listen(address->fd, BACKLOG) != 0)
 		return tcp_status_of(errno);
-	ke_connect_interrupt(&address->interrupt, listener_interrupted, address,
-			     address->accept_dpc.processor);
-	status = ke_host_watch_descriptor(&address->interrupt, address->fd);
-	address->listening = nt_success(status);
-	return status;
+	address->listening = true;
+	return STATUS_SUCCESS;
 }
 
 static void refuse_listener(struct tcp_connection *connection, ntstatus status)
@@ -188,6 +191,8 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 	ke_initialize_dpc(&address->accept_dpc, accept_ready, address, KE_ANY_PROCESSOR);
 	ke_initialize_dpc(&address->disconnected, free_address, address,
 			  address->accept_dpc.processor);
+	ke_connect_interrupt(&address->interrupt, listener_interrupted, address,
+			     address->accept_dpc.processor);
 	address->fd = tcp_open_socket(tcp_options_of(provider), local->address_type, status);
 	if (address->fd >= 0) {
 		*status = tcp_bind_socket(address->fd, local, false);
@@ -197,9 +202,8 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 			tcp_local_address(address->fd, &address->base.local);
 			return &address->base;
 		}
-		close(address->fd);
 	}
-	ex_free_pool(address);
+	ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
 	return NULL;
 }
 
@@ -213,7 +217,7 @@ void tcp_close_address(struct tdi_address *base)
 	kirql irql = ke_acquire_spin_lock(&address->lock);
 
 	address->closed = true;
-	if (address->listening) {
+	if (address->watched) {
 		(void)shutdown(address->fd, SHUT_RDWR);
 		ke_insert_queue_dpc(&address->accept_dpc);
 	} else { /* nobody uses the socket, so its port can be free at once */
@@ -229,8 +233,5 @@ void tcp_destroy_address(struct tdi_address *base)
 {
 	struct tcp_address *address = tcp_address_of(base);
 
-	if (address->listening)
-		ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
-	else
-		ke_insert_queue_dpc(&address->disconnected);
+	ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
 }

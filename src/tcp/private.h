@@ -28,6 +28,7 @@ struct tcp_address {
 	struct tdi_address base;
 	struct kspin_lock lock; /* taken before a connection's, never after */
 	int fd;
+	bool watched; /* by the interrupt, which is connected from creation to destruction */
 	bool listening;
 	bool closed;		   /* by the client, though connections may still refer to it */
 	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */

@@ -6,17 +6,25 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-static int errors[REFUSABLE_CALLS]; /* 0: not to be refused */
+/* 0: not to be refused. */
+static int next_errors[REFUSABLE_CALLS], all_errors[REFUSABLE_CALLS];
 
 void refuse_next(enum refusable_call call, int error)
 {
-	__atomic_store_n(&errors[call], error, __ATOMIC_RELAXED);
+	__atomic_store_n(&next_errors[call], error, __ATOMIC_RELAXED);
+}
+
+void refuse_all(enum refusable_call call, int error)
+{
+	__atomic_store_n(&all_errors[call], error, __ATOMIC_RELAXED);
 }
 
 static bool is_refused(enum refusable_call call)
 {
-	int error = __atomic_exchange_n(&errors[call], 0, __ATOMIC_RELAXED);
+	int error = __atomic_exchange_n(&next_errors[call], 0, __ATOMIC_RELAXED);
 
+	if (error == 0)
+		error = __atomic_load_n(&all_errors[call], __ATOMIC_RELAXED);
 	if (error != 0)
 		errno = error;
 	return error != 0;

@@ -11,4 +11,7 @@ enum refusable_call { CALL_ACCEPT4, CALL_CONNECT, CALL_EPOLL_ADD, REFUSABLE_CALL
 /* The next such call fails with `error`, whoever makes it. */
 void refuse_next(enum refusable_call call, int error);
 
+/* All such calls fail with `error`, until this is called again with 0. */
+void refuse_all(enum refusable_call call, int error);
+
 #endif

@@ -175,6 +175,73 @@ static void test_unwatched_port(void)
 	in_executive(unwatched_port, NULL);
 }
 
+/* ---- No descriptor for a peer -------------------------------------------------------------- */
+
+/* One listener is told, and the others are served though nothing happens at the socket again. */
+static void accept_refused(void *context)
+{
+	enum { LISTENERS = 5 };
+	struct file_object servers[LISTENERS];
+	struct request listens[LISTENERS];
+	struct place place;
+	int peer, served = 1;
+
+	(void)context;
+	open_place(&place);
+	for (int i = 0; i < LISTENERS; i++)
+		if (open_endpoint(&servers[i], place.device, &place.address))
+			start_listen(&listens[i], &servers[i]);
+	refuse_all(CALL_ACCEPT4, EMFILE);
+	peer = call_place(&place);
+	CU_ASSERT_EQUAL(wait_for_request(&listens[0], "a listen that can't have its peer"),
+			STATUS_INSUFFICIENT_RESOURCES);
+	refuse_all(CALL_ACCEPT4, 0);
+	while (served < LISTENERS && !nt_success(wait_for_request(&listens[served], "its turn")))
+		served++; /* on a slow machine that came before the end of the refusals */
+	CU_ASSERT(served < LISTENERS);
+	if (served < LISTENERS)
+		CU_ASSERT_EQUAL(send_all(&servers[served], "x", 1, "a send"), STATUS_SUCCESS);
+	for (int i = 0; i < LISTENERS; i++) {
+		tdi_close(&servers[i]);
+		wait_for_request(&listens[i], "the end of a listen");
+		end_request(&listens[i]);
+	}
+	close(peer);
+	close_place(&place);
+}
+
+static void test_accept_refused(void)
+{
+	in_executive(accept_refused, NULL);
+}
+
+static void close_before_retry(void *context)
+{
+	struct file_object server;
+	struct request listen;
+	struct place place;
+	int peer;
+
+	(void)context;
+	open_place(&place);
+	if (open_endpoint(&server, place.device, &place.address)) {
+		start_listen(&listen, &server);
+		refuse_next(CALL_ACCEPT4, ENFILE);
+		peer = call_place(&place);
+		CU_ASSERT_EQUAL(wait_for_request(&listen, "a listen that can't have its peer"),
+				STATUS_INSUFFICIENT_RESOURCES);
+		end_request(&listen);
+		tdi_close(&server);
+		close(peer);
+	}
+	close_place(&place);
+}
+
+static void test_close_before_retry(void)
+{
+	in_executive(close_before_retry, NULL);
+}
+
 void register_tcp_refusal_suite(void)
 {
 	static const struct test_case cases[] = {
@@ -185,6 +252,10 @@ void register_tcp_refusal_suite(void)
 		 test_unwatched_address},
 		{"an address with a port that can't be watched can't be opened, and leaves nothing",
 		 test_unwatched_port},
+		{"an accept that fails costs one listener, and the others are served soon",
+		 test_accept_refused},
+		{"an address may be closed while its accept is to be tried again",
+		 test_close_before_retry},
 		{NULL, NULL},
 	};
 

@@ -31,7 +31,10 @@ struct tcp_address {
 	bool watched; /* by the interrupt, which is connected from creation to destruction */
 	bool listening;
 	bool closed;		   /* by the client, though connections may still refer to it */
+	bool pausing;		   /* the last accept failed; until retry_dpc has run */
 	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */
+	struct ktimer retry_timer;
+	struct kdpc retry_dpc;
 	struct kinterrupt interrupt;
 	struct kdpc accept_dpc;
 	struct kdpc disconnected;

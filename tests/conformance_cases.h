@@ -12,6 +12,9 @@ struct world {
 	struct transport_address local; /* to open, with port 0 */
 };
 
+/* conformance_beginnings.c */
+void case_unknown_address_type(struct world *world);
+
 /* conformance_endings.c */
 void case_release(struct world *world);
 void case_release_and_close(struct world *world);

@@ -676,6 +676,7 @@ static void case_reset_acknowledged(struct world *world)
 
 static const struct conformance_case cases[] = {
 	{.says = "a connect to a port that nobody has opened is refused", .body = case_refused},
+	{.says = "an address of an unknown type is refused", .body = case_unknown_address_type},
 	{.says = "a connected endpoint can't connect, listen or be associated again",
 	 .body = case_active},
 	{.says = "what needs a connection is refused on an endpoint that has none",

@@ -40,7 +40,7 @@
 
 enum { TDI_ADDRESS_TYPE_IP = 2, TDI_ADDRESS_TYPE_IP6 = 23 };
 
-/* An IP address and a port. All zero but the type: any address, any port. */
+/* An IP address and a port, of one of the two types. All zero but that: any address, any port. */
 struct transport_address {
 	uint16_t address_type;
 	uint16_t port;	     /* host byte order */
@@ -180,7 +180,8 @@ ntstatus tdi_associate_address(struct file_object *connection, struct file_objec
 
 /*
  * Connects, for at most timeout_ns. Errors: STATUS_CONNECTION_REFUSED, STATUS_IO_TIMEOUT,
- * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE, ...
+ * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE,
+ * STATUS_INVALID_PARAMETER, ...
  */
 ntstatus tdi_connect(struct file_object *connection, const struct transport_address *remote,
 		     int64_t timeout_ns);

@@ -15,6 +15,9 @@ struct world {
 /* conformance_beginnings.c */
 void case_unknown_address_type(struct world *world);
 
+/* conformance_buffers.c */
+void case_empty_descriptors(struct world *world);
+
 /* conformance_endings.c */
 void case_release(struct world *world);
 void case_release_and_close(struct world *world);

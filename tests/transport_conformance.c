@@ -693,6 +693,8 @@ static const struct conformance_case cases[] = {
 	{.says = "a send that waits returns its length", .body = case_sync_send},
 	{.says = "an empty send succeeds in its turn and changes nothing",
 	 .body = case_zero_length},
+	{.says = "empty descriptors before the bytes of a request mean nothing",
+	 .body = case_empty_descriptors},
 	{.says = "a receive gets at least one byte and never more than its length",
 	 .body = case_receive_length},
 	{.says = "64 outstanding sends complete in order, each once and with its length",

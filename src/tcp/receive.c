@@ -15,13 +15,14 @@ static ssize_t read_socket(int fd, const struct irp *irp, size_t length)
 
 	for (const struct mdl *mdl = irp->mdl_address;
 	     mdl != NULL && length > 0 && message.msg_iovlen < MAXIMUM_PIECES; mdl = mdl->next) {
-		struct iovec *piece = &pieces[message.msg_iovlen++];
+		struct iovec *piece = &pieces[message.msg_iovlen];
 
 		piece->iov_base = mm_get_system_address_for_mdl(mdl);
 		piece->iov_len = mm_get_mdl_byte_count(mdl);
 		if (piece->iov_len > length)
 			piece->iov_len = length;
 		length -= piece->iov_len;
+		message.msg_iovlen += piece->iov_len > 0; /* without a byte, 0 would not be the end */
 	}
 	do {
 		bytes = recvmsg(fd, &message, MSG_DONTWAIT);

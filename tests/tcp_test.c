@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -196,6 +197,45 @@ static void test_release_delivers(void)
 	in_executive(release_delivers, NULL);
 }
 
+/* Sends that go out together, of which one loses its memory while it waits: it fails alone. */
+static void bad_page(void *context)
+{
+	enum { FILLER = 2000000, SMALL = 100, SENDS = 4, BAD = 2 };
+	struct plain plain = {.options = {.send_buffer_bytes = 32768}};
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = need_pool(FILLER), buffer[10000];
+	struct request sends[SENDS];
+	uint64_t total = 0;
+	ssize_t got;
+
+	(void)context;
+	memset(memory, 'z', FILLER);
+	memset(page, 'z', SMALL);
+	if (!connect_plain(&plain, 32768))
+		return;
+	for (int i = 0; i < SENDS; i++)
+		start_send(&sends[i], &plain.connection, i == BAD ? page : memory,
+			   i == 0 ? FILLER : SMALL, NULL);
+	mprotect(page, 4096, PROT_NONE);
+	while (total < FILLER + (SENDS - 2) * SMALL &&
+	       (got = recv(plain.peer, buffer, sizeof(buffer), 0)) > 0)
+		total += (uint64_t)got;
+	CU_ASSERT_EQUAL(total, FILLER + (SENDS - 2) * SMALL);
+	for (int i = 0; i < SENDS; i++) {
+		CU_ASSERT_EQUAL(wait_for_request(&sends[i], "a send beside a bad one"),
+				i == BAD ? STATUS_INVALID_USER_BUFFER : STATUS_SUCCESS);
+		end_request(&sends[i]);
+	}
+	close_plain(&plain);
+	munmap(page, 4096);
+	ex_free_pool(memory);
+}
+
+static void test_bad_page(void)
+{
+	in_executive(bad_page, NULL);
+}
+
 static void bad_addresses(void *context)
 {
 	struct tcp_options options = {.direct = false};
@@ -227,6 +267,7 @@ void register_tcp_suites(void)
 		{"a connection that is closed without release resets its peer", test_close_resets},
 		{"what was sent before a release arrives, also when closed at once",
 		 test_release_delivers},
+		{"of sends that go out together only the one with a bad page fails", test_bad_page},
 		{"an address of another machine can't be opened", test_bad_addresses},
 		{NULL, NULL},
 	};

@@ -67,8 +67,9 @@ struct tcp_connection {
 	uint64_t acknowledged_base;  /* what the kernel counted before the first byte */
 	uint64_t acknowledged_bytes; /* as last looked up */
 	uint32_t next_call;
-	bool copy_once; /* the next direct send must do without locked pages */
-	bool zerocopy;	/* the kernel can: else direct sends are copied, and wait for their bytes */
+	bool copy_once;	 /* the next direct send must do without locked pages */
+	bool head_alone; /* the next system call is for the head of `unsent` alone */
+	bool zerocopy;	 /* the kernel can: else direct sends are copied, and wait for their bytes */
 	bool watched;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;

@@ -18,6 +18,9 @@
  * before it (the kernel had copied them) a timer looks again; on a broken one they come back too,
  * and the request fails with the connection's error.
  *
+ * EFAULT does not say whose memory is bad, and may come for bytes behind a batch's first. So it is
+ * repeated with the head of the batch alone, which is to blame if it fails again.
+ *
  * ENOBUFS says that the kernel will lock no more memory for the socket or the user. Returned pages
  * change that, so the send waits for the next report; when none is out, the kernel is asked to copy
  * this one.
@@ -133,10 +136,11 @@ static size_t add_pieces(struct irp *irp, struct iovec *pieces, size_t *count)
 static size_t gather(const struct tcp_connection *connection, struct iovec *pieces)
 {
 	const struct list_entry *entry;
+	size_t limit = connection->head_alone ? 1 : BATCH_BYTES;
 	size_t count = 0, bytes = 0;
 
 	for (entry = connection->unsent.next;
-	     entry != &connection->unsent && bytes < BATCH_BYTES && count < MAXIMUM_PIECES;
+	     entry != &connection->unsent && bytes < limit && count < MAXIMUM_PIECES;
 	     entry = entry->next)
 		bytes += add_pieces(containing_record(entry, struct irp, list_entry), pieces,
 				    &count);
@@ -236,9 +240,15 @@ static void write_refused(struct tcp_connection *connection, int error,
 		connection->base.send_pump.again = true;
 		return;
 	case EFAULT:
+		if (!connection->head_alone && connection->unsent_count > 1) {
+			connection->head_alone = true;
+			connection->base.send_pump.again = true;
+			return;
+		}
 		if (tcp_send_of(irp)->accepted == 0) { /* its own fault, and nobody else's */
 			remove_entry_list(&irp->list_entry);
 			connection->unsent_count--;
+			connection->head_alone = false;
 			tdi_provider_finish(completed, irp, STATUS_INVALID_USER_BUFFER, 0);
 			connection->base.send_pump.again = true;
 			return;
@@ -282,7 +292,7 @@ void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 	if (base->state == TDI_STATE_CONNECTED && connection->unsent_count > 0) {
 		bytes = write_socket(connection, direct, &error);
 		if (bytes >= 0) {
-			connection->copy_once = false;
+			connection->copy_once = connection->head_alone = false;
 			base->send_pump.again = true;
 			account(connection, (size_t)bytes, completed);
 		} else if (base->state == TDI_STATE_CONNECTED) {

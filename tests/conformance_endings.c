@@ -202,3 +202,42 @@ void case_empty_before_release(struct world *world)
 	}
 	ex_free_pool(bytes);
 }
+
+static void abort_it(void *context)
+{
+	tdi_disconnect(context, TDI_DISCONNECT_ABORT);
+}
+
+/* Some receives may just have their bytes, or be in the transport's hands, when the rest fail. */
+static void fail_receiving_pair(struct connected_pair *pair)
+{
+	enum { RECEIVES = 6 };
+	struct request receives[RECEIVES], send;
+	struct kthread aborter;
+	char bytes[RECEIVES];
+	int32_t counter = 0;
+
+	for (int i = 0; i < RECEIVES; i++)
+		start_counted_receive(&receives[i], &pair->server, &bytes[i], 1, &counter);
+	ps_create_system_thread(&aborter, abort_it, &pair->server);
+	start_send(&send, &pair->client, "abc", 3, NULL);
+	ke_wait_for_thread(&aborter);
+	for (int32_t i = 0; i < RECEIVES; i++) {
+		wait_for_request(&receives[i], "a receive on a connection that fails");
+		CU_ASSERT_EQUAL(receives[i].order, i + 1);
+		end_request(&receives[i]);
+	}
+	wait_for_request(&send, "a send to a connection that fails");
+	end_request(&send);
+}
+
+void case_order_of_failure(struct world *world)
+{
+	uint32_t rounds = EXECUTIVE_HOST && !world->provider->slow ? 100 : 1;
+	struct connected_pair pair;
+
+	for (uint32_t i = 0; i < rounds && open_pair(&pair, world->device, &world->local); i++) {
+		fail_receiving_pair(&pair);
+		close_pair(&pair);
+	}
+}

@@ -83,7 +83,14 @@ void start_send(struct request *request, struct file_object *file, const void *b
 
 void start_receive(struct request *request, struct file_object *file, void *buffer, uint32_t length)
 {
+	start_counted_receive(request, file, buffer, length, NULL);
+}
+
+void start_counted_receive(struct request *request, struct file_object *file, void *buffer,
+			   uint32_t length, int32_t *counter)
+{
 	begin_request(request, file, buffer, length, IO_WRITE_ACCESS);
+	request->counter = counter;
 	tdi_build_receive(request->irp, file, request_completed, request, request->irp->mdl_address,
 			  0, length);
 	submit(request);

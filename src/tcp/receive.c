@@ -54,11 +54,13 @@ static void wait_for_data(struct tdi_connection *base, struct irp *irp,
 void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
-	struct irp *irp = io_csq_remove_next_irp(&base->receives);
+	struct irp *irp = NULL;
 	uint32_t length;
 	ssize_t bytes;
 	int error;
 
+	if (base->state == TDI_STATE_CONNECTED)
+		irp = io_csq_remove_next_irp(&base->receives);
 	if (irp == NULL)
 		return;
 	length = tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_receive)

@@ -21,7 +21,8 @@
  * running leaves a note (`again`) and goes: the running one will look once more. So a submit may do
  * the work of a send itself, on the caller's thread and without a hop, and a callback that submits
  * the next send from within the pump's completions does not nest: it leaves a note. A pump that has
- * gone round PUMP_TURNS times leaves the rest to a DPC.
+ * gone round PUMP_TURNS times leaves the rest to a DPC. When the connection fails, a running pump
+ * also completes what waits in its queue, behind what it has in hand.
  *
  * Requests wait in the cancel-safe queues `sends` and `receives`; a step takes one out when work
  * on it begins. From then on it can't be cancelled, only failed with the connection.

@@ -97,6 +97,33 @@ static void reset_peer(struct plain *plain)
 	plain->peer = -1;
 }
 
+/* A thread that reads all that the peer is sent, after a while. */
+struct plain_reader {
+	struct kthread thread;
+	int peer;
+	uint64_t delay_ns;
+	uint64_t total;
+	ssize_t last; /* 0 at the end of the stream, -1 after a reset */
+};
+
+static void read_plain(void *context)
+{
+	struct plain_reader *reader = context;
+	char buffer[10000];
+
+	ke_delay_execution_thread(reader->delay_ns);
+	while ((reader->last = recv(reader->peer, buffer, sizeof(buffer), 0)) > 0)
+		reader->total += (uint64_t)reader->last;
+}
+
+static void start_plain_reader(struct plain_reader *reader, const struct plain *plain,
+			       uint64_t delay_ns)
+{
+	*reader = (struct plain_reader){.peer = plain->peer, .delay_ns = delay_ns};
+	CU_ASSERT_EQUAL(ps_create_system_thread(&reader->thread, read_plain, reader),
+			STATUS_SUCCESS);
+}
+
 /* ---- Cases --------------------------------------------------------------------------------- */
 
 enum { BLOCKS = 16, BLOCK = 65536 };
@@ -144,6 +171,46 @@ static void reset_with_direct_sends(void *context)
 static void test_reset_with_direct_sends(void)
 {
 	in_executive(reset_with_direct_sends, NULL);
+}
+
+/* Reports, acknowledgements and other sends come from several sides at once. */
+static void direct_order(void *context)
+{
+	enum { ROUNDS = 2000, SENDS = 32 };
+	struct plain plain = {.options = {.direct = true}};
+	struct plain_reader reader;
+	struct request sends[SENDS];
+	char *memory = need_pool(SENDS);
+	int32_t misplaced = 0;
+
+	(void)context;
+	memset(memory, 'w', SENDS);
+	if (!connect_plain(&plain, 0))
+		return;
+	start_plain_reader(&reader, &plain, 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		int32_t counter = 0;
+
+		for (int i = 0; i < SENDS; i++)
+			start_send(&sends[i], &plain.connection, memory, (uint32_t)i, &counter);
+		for (int i = 0; i < SENDS; i++) {
+			CU_ASSERT_EQUAL(wait_for_request(&sends[i], "a direct send"),
+					STATUS_SUCCESS);
+			misplaced += sends[i].order != i + 1;
+		}
+		for (int i = 0; i < SENDS; i++)
+			end_request(&sends[i]);
+	}
+	CU_ASSERT_EQUAL(misplaced, 0);
+	tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE);
+	ke_wait_for_thread(&reader.thread);
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_direct_order(void)
+{
+	in_executive(direct_order, NULL);
 }
 
 /* A process that dies without having released must not look like one that has finished. */
@@ -264,6 +331,8 @@ void register_tcp_suites(void)
 		{"a reset while 16 direct sends are outstanding: success only for what was "
 		 "acknowledged",
 		 test_reset_with_direct_sends},
+		{"direct sends complete in order, wherever their completion is noticed",
+		 test_direct_order},
 		{"a connection that is closed without release resets its peer", test_close_resets},
 		{"what was sent before a release arrives, also when closed at once",
 		 test_release_delivers},

@@ -60,7 +60,7 @@ static bool connect_decided(struct tcp_connection *connection)
 	return true;
 }
 
-/* An error, or news on the error queue. */
+/* An error, or news on the error queue, which the send pump is run for next. */
 static void attend_errors(struct tcp_connection *connection)
 {
 	struct list_entry completed;
@@ -69,7 +69,7 @@ static void attend_errors(struct tcp_connection *connection)
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->base.lock);
-	tcp_reap(connection, &completed);
+	tcp_reap(connection);
 	if (connection->base.state == TDI_STATE_CONNECTED) {
 		status = tcp_socket_error(connection->fd);
 		if (!nt_success(status))
@@ -194,13 +194,15 @@ static void tcp_abort(struct tdi_connection *base, enum tdi_connection_state was
 	if (!base->send_ended || !is_list_empty(&connection->unsent) ||
 	    !is_list_empty(&connection->inflight))
 		tcp_reset_socket(connection->fd);
-	if (base->send_pump.running)
-		base->send_pump.again = true; /* the unsent are in its hands */
-	else
+	tcp_reap(connection);
+	if (base->send_pump.running) {
+		base->send_pump.again = true; /* what is not settled is in its hands */
+	} else {
 		tcp_fail_unsent(connection, completed);
+		tcp_settle(connection, completed);
+	}
 	if (base->receive_pump.running)
 		base->receive_pump.again = true;
-	tcp_reap(connection, completed);
 }
 
 static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *info)

@@ -136,9 +136,8 @@ void tcp_detach(struct tcp_connection *connection);
 /* send.c */
 tdi_pump_step tcp_send_step;
 void tcp_fail_unsent(struct tcp_connection *connection, struct list_entry *completed);
-/* Reads what the error queue says about direct sends, and completes those that are done. Lock held.
- */
-void tcp_reap(struct tcp_connection *connection, struct list_entry *completed);
+/* Reads what the error queue says about direct sends; the send pump settles them. Lock held. */
+void tcp_reap(struct tcp_connection *connection);
 void tcp_settle(struct tcp_connection *connection, struct list_entry *completed);
 void tcp_ack_timer_expired(struct kdpc *dpc, void *context);
 

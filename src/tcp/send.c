@@ -351,7 +351,7 @@ static void read_report(struct tcp_connection *connection, struct msghdr *messag
 	}
 }
 
-void tcp_reap(struct tcp_connection *connection, struct list_entry *completed)
+void tcp_reap(struct tcp_connection *connection)
 {
 	char control[256];
 	struct msghdr message;
@@ -363,7 +363,6 @@ void tcp_reap(struct tcp_connection *connection, struct list_entry *completed)
 			break;
 		read_report(connection, &message);
 	}
-	tcp_settle(connection, completed);
 }
 
 /* Pages are back whose bytes are not acknowledged yet: look again soon. */
@@ -379,16 +378,11 @@ static void arm_ack_timer(struct tcp_connection *connection)
 void tcp_ack_timer_expired(struct kdpc *dpc, void *context)
 {
 	struct tcp_connection *connection = context;
-	struct list_entry completed;
-	kirql irql;
+	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
 
 	(void)dpc;
-	initialize_list_head(&completed);
-	irql = ke_acquire_spin_lock(&connection->base.lock);
 	connection->ack_timer_armed = false;
-	tcp_settle(connection, &completed);
-	ke_release_spin_lock(&connection->base.lock, irql);
-	tdi_provider_complete(&completed);
+	tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.send_pump, irql);
 	tdi_provider_drop(&connection->base); /* the timer's */
 }
 
@@ -400,7 +394,10 @@ static bool is_acknowledged(struct tcp_connection *connection, uint64_t end_offs
 	return end_offset <= connection->acknowledged_bytes;
 }
 
-/* Completes the requests whose pages are back, in order, up to one that has to wait. */
+/*
+ * Completes the requests whose pages are back, in order, up to one that has to wait. Only the send
+ * pump does this while it runs, or a request could overtake one that is just being completed.
+ */
 void tcp_settle(struct tcp_connection *connection, struct list_entry *completed)
 {
 	struct irp *irp;

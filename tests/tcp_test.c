@@ -264,6 +264,71 @@ static void test_release_delivers(void)
 	in_executive(release_delivers, NULL);
 }
 
+/* Also with the peer's data unread, for which a bare close() would reset it. */
+static void release_unread(void *context)
+{
+	enum { LENGTH = 1000000, UNREAD = 50000 };
+	struct plain plain = {.options = {.direct = false}};
+	char *memory = need_pool(LENGTH);
+	struct plain_reader reader;
+
+	(void)context;
+	memset(memory, 'u', LENGTH);
+	if (!connect_plain(&plain, 32768))
+		return;
+	CU_ASSERT_EQUAL(send(plain.peer, memory, UNREAD, 0), UNREAD);
+	start_plain_reader(&reader, &plain, 50000000);
+	CU_ASSERT_EQUAL(tdi_send_stream(&plain.connection, memory, LENGTH, 0), LENGTH);
+	CU_ASSERT_EQUAL(tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
+	tdi_close(&plain.connection);
+	ke_wait_for_thread(&reader.thread);
+	CU_ASSERT_EQUAL(reader.last, 0);
+	CU_ASSERT_EQUAL(reader.total, LENGTH);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_release_unread(void)
+{
+	in_executive(release_unread, NULL);
+}
+
+/* A release waits for the direct sends before it, whose pages the kernel still reads. */
+static void release_direct(void *context)
+{
+	struct plain plain = {.options = {.direct = true}};
+	char *memory = need_pool(BLOCKS * BLOCK);
+	struct request requests[BLOCKS];
+	struct plain_reader reader;
+
+	(void)context;
+	memset(memory, 'd', BLOCKS * BLOCK);
+	if (!connect_plain(&plain, 32768))
+		return;
+	start_plain_reader(&reader, &plain, 50000000);
+	for (int i = 0; i < BLOCKS; i++)
+		start_send(&requests[i], &plain.connection, memory + i * BLOCK, BLOCK, NULL);
+	CU_ASSERT_EQUAL(tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
+	tdi_close(&plain.connection);
+	for (int i = 0; i < BLOCKS; i++) {
+		CU_ASSERT_EQUAL(wait_for_request(&requests[i], "a send before a release"),
+				STATUS_SUCCESS);
+		end_request(&requests[i]);
+	}
+	ke_wait_for_thread(&reader.thread);
+	CU_ASSERT_EQUAL(reader.last, 0);
+	CU_ASSERT_EQUAL(reader.total, BLOCKS * BLOCK);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_release_direct(void)
+{
+	in_executive(release_direct, NULL);
+}
+
 /* Sends that go out together, of which one loses its memory while it waits: it fails alone. */
 static void bad_page(void *context)
 {
@@ -336,6 +401,8 @@ void register_tcp_suites(void)
 		{"a connection that is closed without release resets its peer", test_close_resets},
 		{"what was sent before a release arrives, also when closed at once",
 		 test_release_delivers},
+		{"the same when the peer's data is left unread", test_release_unread},
+		{"the same when direct sends are under way at the release", test_release_direct},
 		{"of sends that go out together only the one with a bad page fails", test_bad_page},
 		{"an address of another machine can't be opened", test_bad_addresses},
 		{NULL, NULL},

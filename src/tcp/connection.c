@@ -5,9 +5,14 @@
  * processor, so that when the interrupt is taken away, its `disconnected` DPC is behind any
  * ready_dpc in the queue and is the last to run.
  *
- * Ending (tcp_abort) has two parts. The peer is reset at once, unless the client has released and
- * nothing is under way. The interrupt goes when no page of a direct send is out any more, because
- * the socket's error queue is where they come back.
+ * Ending (tcp_abort) has two parts. The peer is reset at once, unless a release has completed: then
+ * the kernel has all that was sent, and goes on delivering it when the socket is closed. The
+ * interrupt goes when no page of a direct send is out any more, because the socket's error queue is
+ * where they come back.
+ *
+ * A released socket is closed when what the peer has sent meanwhile was discarded, since unread
+ * data makes the kernel reset the peer. A peer that sends even later is reset, as it is with TCP:
+ * nobody is there for its data.
  */
 #include <unistd.h>
 
@@ -245,6 +250,8 @@ static void tcp_destroy_connection(struct tdi_connection *base)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
 
+	if (connection->fd >= 0 && base->send_ended)
+		tcp_discard_input(connection->fd);
 	if (connection->fd >= 0)
 		close(connection->fd);
 	ex_free_pool(connection);

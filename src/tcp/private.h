@@ -70,6 +70,7 @@ struct tcp_connection {
 	bool copy_once;	 /* the next direct send must do without locked pages */
 	bool head_alone; /* the next system call is for the head of `unsent` alone */
 	bool zerocopy;	 /* the kernel can: else direct sends are copied, and wait for their bytes */
+	bool end_sent;	 /* the end of the stream is behind all that the kernel has taken */
 	bool watched;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;
@@ -113,6 +114,7 @@ bool tcp_socket_is_closed(int fd);
 bool tcp_socket_is_direct(int fd);
 void tcp_reset_socket(int fd);
 void tcp_release_socket(int fd);
+void tcp_discard_input(int fd);
 
 /* address.c */
 struct tdi_address *tcp_create_address(struct tdi_provider *provider,

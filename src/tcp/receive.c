@@ -75,7 +75,7 @@ void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 		base->receive_pump.again = true;
 	} else if (bytes == 0 && base->state == TDI_STATE_DISCONNECTED) {
 		tdi_provider_finish(completed, irp, base->failure, 0);
-	} else if (bytes == 0 && !base->send_ended && tcp_socket_is_closed(connection->fd)) {
+	} else if (bytes == 0 && !connection->end_sent && tcp_socket_is_closed(connection->fd)) {
 		tdi_provider_finish(completed, irp, STATUS_CONNECTION_RESET, 0);
 		tdi_provider_fail_locked(base, STATUS_CONNECTION_RESET, completed);
 	} else if (bytes == 0) {

@@ -299,13 +299,17 @@ void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 			write_refused(connection, error, completed);
 		}
 	} else if (base->state == TDI_STATE_CONNECTED && base->release_wanted &&
-		   !base->send_ended) {
-		base->send_ended = true;
+		   !connection->end_sent) {
+		connection->end_sent = true;
 		tcp_release_socket(connection->fd);
 	}
 	if (base->state == TDI_STATE_DISCONNECTED)
 		tcp_fail_unsent(connection, completed);
 	tcp_settle(connection, completed);
+	/* The release completes behind all sends, so that a close after it has nothing to reset. */
+	if (base->state == TDI_STATE_CONNECTED && connection->end_sent &&
+	    is_list_empty(&connection->inflight))
+		base->send_ended = true;
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */

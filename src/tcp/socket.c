@@ -252,6 +252,20 @@ void tcp_release_socket(int fd)
 	(void)shutdown(fd, SHUT_WR);
 }
 
+/*
+ * What the peer has sent and nobody has read would make close() reset it, and so throw away what it
+ * has not got yet. Not for ever, though: a peer that sends as fast as this reads is reset.
+ */
+void tcp_discard_input(int fd)
+{
+	enum { MOST_READS = 1024 };
+	char piece[16384];
+
+	for (int i = 0; i < MOST_READS; i++)
+		if (recv(fd, piece, sizeof(piece), MSG_DONTWAIT | MSG_TRUNC /* no copy */) <= 0)
+			return;
+}
+
 bool tcp_socket_is_closed(int fd)
 {
 	enum { CLOSED = 7 }; /* TCP_CLOSE of netinet/tcp.h, which can't be had beside linux/tcp.h */

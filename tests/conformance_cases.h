@@ -21,6 +21,7 @@ void case_empty_descriptors(struct world *world);
 /* conformance_endings.c */
 void case_release(struct world *world);
 void case_release_and_close(struct world *world);
+void case_release_unread(struct world *world);
 void case_abort_after_release(struct world *world);
 void case_closed_address(struct world *world);
 void case_cancel_and_close(struct world *world);

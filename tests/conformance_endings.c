@@ -68,6 +68,37 @@ void case_release_and_close(struct world *world)
 	ex_free_pool(buffer);
 }
 
+void case_release_unread(struct world *world)
+{
+	enum { LENGTH = 30000 };
+	struct connected_pair pair;
+	struct request send;
+	uint8_t *buffer = need_pool(LENGTH), byte;
+
+	fill_pattern(buffer, 12, 0, LENGTH);
+	if (open_pair(&pair, world->device, &world->local)) {
+		CU_ASSERT_EQUAL(send_all(&pair.server, "read,unread", 11, "a send"), STATUS_SUCCESS);
+		while (info_of(&pair.server).acknowledged_bytes < 11) /* what comes late resets */
+			ke_delay_execution_thread(MILLISECONDS(1));
+		CU_ASSERT_EQUAL(receive_some(&pair.client, &byte, 1, "some of it"), 1);
+		start_send(&send, &pair.client, buffer, LENGTH, NULL);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		tdi_close(&pair.client);
+		wait_for_request(&send, "a send before a release");
+		end_request(&send);
+		memset(buffer, 0, LENGTH);
+		CU_ASSERT_EQUAL(receive_all(&pair.server, buffer, LENGTH, "what was sent"), LENGTH);
+		CU_ASSERT(is_pattern(buffer, 12, 0, LENGTH));
+		CU_ASSERT_EQUAL(receive_some(&pair.server, &byte, 1, "the end"),
+				STATUS_GRACEFUL_DISCONNECT);
+		tdi_close(&pair.server);
+		tdi_close(&pair.client_address);
+		tdi_close(&pair.server_address);
+	}
+	ex_free_pool(buffer);
+}
+
 /* The sender gives up after it has released. Only if the end has come already is it too late. */
 void case_abort_after_release(struct world *world)
 {

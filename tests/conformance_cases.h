@@ -14,6 +14,8 @@ struct world {
 
 /* conformance_beginnings.c */
 void case_unknown_address_type(struct world *world);
+void case_cancelled_listen(struct world *world);
+void case_cancelled_connect(struct world *world);
 
 /* conformance_buffers.c */
 void case_empty_descriptors(struct world *world);

@@ -329,6 +329,41 @@ static void test_release_direct(void)
 	in_executive(release_direct, NULL);
 }
 
+/* A peer whose backlog is full does not answer: a connect that waits for it is given up. */
+static void connect_in_vain(void *context)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct plain plain = {.options = {.direct = false}};
+	struct transport_address remote = loopback();
+	socklen_t length = sizeof(in);
+	struct file_object late;
+	int fillers[3];
+	char byte;
+
+	(void)context;
+	if (!connect_plain(&plain, 0))
+		return;
+	listen(plain.listener, 0);
+	getsockname(plain.listener, (struct sockaddr *)&in, &length);
+	remote.port = ntohs(in.sin_port);
+	for (int i = 0; i < 3; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fillers[i], (struct sockaddr *)&in, sizeof(in));
+	}
+	CU_ASSERT_TRUE(open_endpoint(&late, plain.device, &plain.address));
+	CU_ASSERT_EQUAL(tdi_connect(&late, &remote, MILLISECONDS(50)), STATUS_IO_TIMEOUT);
+	CU_ASSERT_EQUAL(tdi_receive_stream(&late, &byte, 1), STATUS_CANCELLED);
+	tdi_close(&late);
+	for (int i = 0; i < 3; i++)
+		close(fillers[i]);
+	close_plain(&plain);
+}
+
+static void test_connect_in_vain(void)
+{
+	in_executive(connect_in_vain, NULL);
+}
+
 /* Sends that go out together, of which one loses its memory while it waits: it fails alone. */
 static void bad_page(void *context)
 {
@@ -403,6 +438,8 @@ void register_tcp_suites(void)
 		 test_release_delivers},
 		{"the same when the peer's data is left unread", test_release_unread},
 		{"the same when direct sends are under way at the release", test_release_direct},
+		{"a connect that nobody answers can be given up, which ends the endpoint",
+		 test_connect_in_vain},
 		{"of sends that go out together only the one with a bad page fails", test_bad_page},
 		{"an address of another machine can't be opened", test_bad_addresses},
 		{NULL, NULL},

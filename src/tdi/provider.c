@@ -155,10 +155,18 @@ static void request_cancelled(struct io_csq *csq, void *context)
 	tdi_provider_drop(context); /* the request's */
 }
 
-static void initialize_queue(struct io_csq *csq, struct tdi_connection *connection)
+/* A connect or listen was given up: whatever goes on underneath for it has to end too. */
+static void establishing_cancelled(struct io_csq *csq, void *context)
 {
-	io_csq_initialize(csq, &connection->lock, &connection->users, request_cancelled,
-			  connection);
+	(void)csq;
+	tdi_provider_fail(context, STATUS_CANCELLED);
+	tdi_provider_drop(context); /* the request's */
+}
+
+static void initialize_queue(struct io_csq *csq, struct tdi_connection *connection,
+			     io_csq_cancelled *cancelled)
+{
+	io_csq_initialize(csq, &connection->lock, &connection->users, cancelled, connection);
 }
 
 void tdi_provider_initialize_connection(struct tdi_connection *connection,
@@ -167,9 +175,9 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 	*connection = (struct tdi_connection){
 		.state = TDI_STATE_IDLE, .users = 1, /* the file's */ .provider = provider};
 	ke_initialize_spin_lock(&connection->lock);
-	initialize_queue(&connection->sends, connection);
-	initialize_queue(&connection->receives, connection);
-	initialize_queue(&connection->establishing, connection);
+	initialize_queue(&connection->sends, connection, request_cancelled);
+	initialize_queue(&connection->receives, connection, request_cancelled);
+	initialize_queue(&connection->establishing, connection, establishing_cancelled);
 	connection->send_pump.step = provider->ops->send;
 	connection->receive_pump.step = provider->ops->receive;
 	ke_initialize_dpc(&connection->send_pump.dpc, go_on_sending, connection, KE_ANY_PROCESSOR);

@@ -9,10 +9,11 @@
  *                            └───────listen──> LISTENING ────┴──> CONNECTED ──> DISCONNECTED
  *
  * tdi_provider_end_establish ends CONNECTING and LISTENING, either way; a failed connect goes to
- * DISCONNECTED. tdi_provider_fail and the close of the file end any state in DISCONNECTED, where
- * every queued request is completed with the reason (`failure`) and every new one is refused with
- * it. Within CONNECTED the two directions end separately: `send_ended` when the client has
- * released, `receive_ended` when the peer's last byte has been received.
+ * DISCONNECTED, as does a connect or listen that is cancelled. tdi_provider_fail and the close of
+ * the file end any state in DISCONNECTED, where every queued request is completed with the reason
+ * (`failure`) and every new one is refused with it. Within CONNECTED the two directions end
+ * separately: `send_ended` when the client has released, `receive_ended` when the peer's last byte
+ * has been received.
  *
  * One lock. `lock` guards everything in the structure and in what the transport adds to it. No
  * request is completed and no callback runs with it held.
@@ -146,8 +147,9 @@ void tdi_provider_drop(struct tdi_connection *connection);
 
 /*
  * Takes the pending connect or listen, which can't be cancelled from then on; NULL when the client
- * has given it up. Lock held. It ends with tdi_provider_end_establish (lock not held): `status`
- * says whether the connection stands, `remote` who is at the other end (NULL: not to be told).
+ * has given it up, and the connection has failed or is about to. Lock held. It ends with
+ * tdi_provider_end_establish (lock not held): `status` says whether the connection stands, `remote`
+ * who is at the other end (NULL: not to be told).
  */
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection);
 void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *irp, ntstatus status,

@@ -182,9 +182,10 @@ void tdi_close(struct file_object *file);
 ntstatus tdi_associate_address(struct file_object *connection, struct file_object *address);
 
 /*
- * Connects, for at most timeout_ns. Errors: STATUS_CONNECTION_REFUSED, STATUS_IO_TIMEOUT,
- * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE,
- * STATUS_INVALID_PARAMETER, ...
+ * Connects, for at most timeout_ns. A connect or listen that fails, is cancelled or takes too long
+ * ends the endpoint, which can then only be closed; a peer that it had reached is reset. Errors:
+ * STATUS_CONNECTION_REFUSED, STATUS_IO_TIMEOUT, STATUS_NETWORK_UNREACHABLE,
+ * STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE, STATUS_INVALID_PARAMETER, ...
  */
 ntstatus tdi_connect(struct file_object *connection, const struct transport_address *remote,
 		     int64_t timeout_ns);

@@ -19,10 +19,11 @@
  * winds it.
  *
  * Resets. When one end leaves without having released, the other is reset half a round trip later.
- * What had been on the way to it by then has arrived; what the leaver had still in the line is lost.
- * An end that has released leaves quietly, whatever it has not read. When bytes arrive for it later,
- * their sender is reset half a round trip after that. When reset_after_bytes bytes have arrived in one direction, both
- * ends are reset at that moment, and no more acknowledgements come back.
+ * What had been on the way to it by then has arrived; what the leaver had still in the line is
+ * lost. An end that has released leaves quietly, whatever it has not read. When bytes arrive for it
+ * later, their sender is reset half a round trip after that. When reset_after_bytes bytes have
+ * arrived in one direction, both ends are reset at that moment, and no more acknowledgements come
+ * back.
  */
 #include "link/private.h"
 

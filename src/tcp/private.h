@@ -69,8 +69,8 @@ struct tcp_connection {
 	uint32_t next_call;
 	bool copy_once;	 /* the next direct send must do without locked pages */
 	bool head_alone; /* the next system call is for the head of `unsent` alone */
-	bool zerocopy;	 /* the kernel can: else direct sends are copied, and wait for their bytes */
-	bool end_sent;	 /* the end of the stream is behind all that the kernel has taken */
+	bool zerocopy; /* the kernel can: else direct sends are copied, and wait for their bytes */
+	bool end_sent; /* the end of the stream is behind all that the kernel has taken */
 	bool watched;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;

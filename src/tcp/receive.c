@@ -22,7 +22,7 @@ static ssize_t read_socket(int fd, const struct irp *irp, size_t length)
 		if (piece->iov_len > length)
 			piece->iov_len = length;
 		length -= piece->iov_len;
-		message.msg_iovlen += piece->iov_len > 0; /* without a byte, 0 would not be the end */
+		message.msg_iovlen += piece->iov_len > 0; /* else 0 bytes would mean the end */
 	}
 	do {
 		bytes = recvmsg(fd, &message, MSG_DONTWAIT);

@@ -78,8 +78,8 @@ struct tdi_provider_ops {
 
 	/*
 	 * The steps of the two pumps. When `send` finds nothing left to send and release_wanted
-	 * set, it tells the peer that this was all, and sets send_ended, at once or in a later step;
-	 * from then on a close resets nobody.
+	 * set, it tells the peer that this was all, and sets send_ended, at once or in a later
+	 * step; from then on a close resets nobody.
 	 */
 	tdi_pump_step *send;
 	tdi_pump_step *receive;

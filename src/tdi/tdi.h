@@ -26,10 +26,10 @@
  * that was sent arrive. It completes when the end of the stream is on its way; a transport that
  * sends from the client's buffers may complete it behind the sends before it. The other direction
  * stays open. When a release has completed, closing loses nothing of what was sent, also when what
- * the peer has sent is left unread; but a peer that goes on sending to a closed connection is reset,
- * which may cost it what it has not got yet. TDI_DISCONNECT_ABORT, and closing a connection whose
- * release has not completed, throws away what is under way and resets the peer. Closing completes
- * everything outstanding before it returns.
+ * the peer has sent is left unread; but a peer that goes on sending to a closed connection is
+ * reset, which may cost it what it has not got yet. TDI_DISCONNECT_ABORT, and closing a connection
+ * whose release has not completed, throws away what is under way and resets the peer. Closing
+ * completes everything outstanding before it returns.
  *
  * Sources: the first seed thread and the Tdinal design (sends, the two references, receive); the
  * public TDI documentation for codes, flags and object kinds.

@@ -9,6 +9,7 @@
  *   sender.h     a file or memory over a connection, one send at a time or many at once
  *   receiver.h   what arrives on a connection, into a descriptor
  *   output.h     a file that appears under its name only when it is whole
+ *   listener.h   what the peer says, for a sender
  *   monitor.h    a thread that looks at a running transfer: progress, and silence
  *   progress.h   the line on the terminal
  *   interrupt.h  what happens on Ctrl-C

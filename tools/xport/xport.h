@@ -31,7 +31,7 @@ enum {
 	XPORT_USAGE = 2,  /* the command line made no sense; nothing was begun */
 };
 
-/* argv[0] is the verb. cmd_wan is in wan.h. */
+/* argv[0] is the verb. cmd_wan is in wan.h, cmd_lab in lab.h. */
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);

@@ -1,0 +1,2 @@
+#include "lab.h"
+const struct lab lab_under_check;

@@ -276,7 +276,6 @@ static void completed_without_lock(void *context)
 }
 
 static const struct lab_cause causes[] = {
-	{"NOT-WRITTEN", 0},
 	{"REQ-DOUBLE-COMPLETE", RULE_OWNER},
 	{"REQ-LOST", RULE_TAKEN},
 	{"LEAK-AT-UNLOAD", RULE_SYNCHRONOUS},

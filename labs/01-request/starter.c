@@ -14,7 +14,8 @@ ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
 {
 	(void)device;
 	(void)irp;
-	ke_bug_check_at(site, "NOT-WRITTEN", "io_call_driver_at is yours to write");
+	(void)site;
+	ke_bug_check("NOT-WRITTEN", "io_call_driver_at is yours to write");
 }
 
 /* The end of the walk for a request that a thread waits for: nobody else cleans up. */
@@ -27,10 +28,9 @@ static void finish_synchronous_api(struct irp *irp)
 /* Helpers that are there: is_held_by_driver, wants_to_know. */
 void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 {
-	(void)wants_to_know;
-	(void)finish_synchronous_api;
 	(void)irp;
-	ke_bug_check_at(site, "NOT-WRITTEN", "io_complete_request_at is yours to write");
+	(void)site;
+	ke_bug_check("NOT-WRITTEN", "io_complete_request_at is yours to write");
 }
 
 /* ---- cancel.c ------------------------------------------------------------------------------ */
@@ -38,7 +38,8 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 bool io_cancel_irp_at(struct irp *irp, const struct ke_site *site)
 {
 	(void)irp;
-	ke_bug_check_at(site, "NOT-WRITTEN", "io_cancel_irp_at is yours to write");
+	(void)site;
+	ke_bug_check("NOT-WRITTEN", "io_cancel_irp_at is yours to write");
 }
 
 /* The cancel routine of every queued request; runs for the canceller, which has taken it. */
@@ -53,11 +54,11 @@ static void cancel_queued(struct device_object *device, struct irp *irp)
 static bool insert_after(struct io_csq *csq, struct list_entry *after, struct irp *irp,
 			 const struct ke_site *site)
 {
-	(void)cancel_queued;
 	(void)csq;
 	(void)after;
 	(void)irp;
-	ke_bug_check_at(site, "NOT-WRITTEN", "insert_after is yours to write");
+	(void)site;
+	ke_bug_check("NOT-WRITTEN", "insert_after is yours to write");
 }
 
 bool io_csq_insert_irp_at(struct io_csq *csq, struct irp *irp, const struct ke_site *site)
@@ -68,5 +69,6 @@ bool io_csq_insert_irp_at(struct io_csq *csq, struct irp *irp, const struct ke_s
 struct irp *io_csq_remove_next_irp_at(struct io_csq *csq, const struct ke_site *site)
 {
 	(void)csq;
-	ke_bug_check_at(site, "NOT-WRITTEN", "io_csq_remove_next_irp_at is yours to write");
+	(void)site;
+	ke_bug_check("NOT-WRITTEN", "io_csq_remove_next_irp_at is yours to write");
 }

@@ -351,7 +351,6 @@ static void callback_sends(void *context)
 }
 
 static const struct lab_cause causes[] = {
-	{"NOT-WRITTEN", 0},
 	{"REQ-MARKED-NOT-PENDING", RULE_NOT_PENDING},
 	{"REQ-LOST", RULE_TAKE_BACK},
 	{"REQ-FREE-IN-USE: a request", RULE_TWO_REFERENCES},

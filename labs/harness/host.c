@@ -3,3 +3,4 @@
 
 const char lab_executive[] = "host";
 const unsigned lab_repetitions = 20;
+const bool lab_can_repeat = false;

@@ -39,9 +39,16 @@ struct lab_options {
 
 extern struct lab_record *lab_record;
 
-/* The executive that this program is linked with, and how often an exercise runs on it. */
+/*
+ * The executive that this program is linked with, how often an exercise runs on it, and whether a
+ * run can be had again by its number.
+ */
 extern const char lab_executive[];
 extern const unsigned lab_repetitions;
+extern const bool lab_can_repeat;
+
+/* The answer's ke_set_event. */
+void lab_set_event_at(struct kevent *event, const struct ke_site *site);
 
 /* Prints what happened; returns whether all is well. */
 bool lab_tell(const struct lab_options *options, const struct lab_ending *ending);

@@ -3,3 +3,4 @@
 
 const char lab_executive[] = "simulator";
 const unsigned lab_repetitions = 100;
+const bool lab_can_repeat = true;

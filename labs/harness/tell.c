@@ -28,6 +28,19 @@ static void copy_line(char *to, size_t room, const char *from)
 	snprintf(to, room, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
+/* Addresses differ from run to run and tell nobody anything: they go. A status is shorter. */
+static void drop_addresses(char *text)
+{
+	for (char *at = text; (at = strstr(at, " 0x")) != NULL;) {
+		size_t digits = strspn(at + 3, "0123456789abcdef");
+
+		if (digits > 8)
+			memmove(at, at + 3 + digits, strlen(at + 3 + digits) + 1);
+		else
+			at += 3;
+	}
+}
+
 /* The first frame of a sanitizer's report that stands in the student's file: "file:line". */
 static void append_place(char *text, const char *errors, const char *student)
 {
@@ -47,18 +60,26 @@ static void append_place(char *text, const char *errors, const char *student)
 
 static bool judge_bug_check(struct verdict *verdict, const char *errors)
 {
+	static const char not_written[] = "bug check NOT-WRITTEN: ";
 	const char *sign = strstr(errors, "bug check ");
 	const char *place;
+	size_t length;
 
 	if (sign == NULL)
 		return false;
-	copy_line(verdict->actual, LAB_WORDS_BYTES, sign);
 	place = strstr(sign, "\n  at ");
-	if (place != NULL)
-		snprintf(verdict->actual + strlen(verdict->actual),
-			 LAB_WORDS_BYTES - strlen(verdict->actual), "%.*s",
-			 (int)strcspn(place + 1, "\n,") - 1, place + 2);
 	snprintf(verdict->expected, LAB_WORDS_BYTES, "a run without a bug check");
+	if (strncmp(sign, not_written, strlen(not_written)) == 0) {
+		snprintf(verdict->expected, LAB_WORDS_BYTES, "your code");
+		verdict->details = "";
+		sign += strlen(not_written);
+	}
+	copy_line(verdict->actual, LAB_WORDS_BYTES, sign);
+	length = strlen(verdict->actual);
+	if (place != NULL)
+		snprintf(verdict->actual + length, LAB_WORDS_BYTES - length, ",%.*s",
+			 (int)strcspn(place + 2, "\n,"), place + 2);
+	drop_addresses(verdict->actual);
 	return true;
 }
 
@@ -94,15 +115,18 @@ static void judge_signal(struct verdict *verdict, int number)
 		 strsignal(number));
 }
 
-static void judge_stuck(struct verdict *verdict, const char *errors)
+static void judge_exit(struct verdict *verdict, const char *errors, int status)
 {
 	const char *sign = strstr(errors, "deadlock: ");
 
 	if (sign == NULL)
 		sign = strstr(errors, "livelock: ");
-	snprintf(verdict->expected, LAB_WORDS_BYTES, "an end");
-	copy_line(verdict->actual, LAB_WORDS_BYTES,
-		  sign != NULL ? sign : "the run ended before its time");
+	snprintf(verdict->expected, LAB_WORDS_BYTES, "an end of the exercise");
+	if (sign != NULL)
+		copy_line(verdict->actual, LAB_WORDS_BYTES, sign);
+	else
+		snprintf(verdict->actual, LAB_WORDS_BYTES,
+			 "the process ended itself, with exit status %d", status);
 }
 
 static int blame(const char *errors, int step_rule)
@@ -118,7 +142,7 @@ static struct verdict judge(const struct lab_options *options, const struct lab_
 	struct verdict verdict = {.details = ""};
 	const char *table = strstr(ending->errors, "  lane  kind");
 
-	if (WIFEXITED(ending->status) && WEXITSTATUS(ending->status) == 0) {
+	if (lab_record->passed == lab_record->total && WIFEXITED(ending->status)) {
 		verdict.well = true;
 		return verdict;
 	}
@@ -137,7 +161,7 @@ static struct verdict judge(const struct lab_options *options, const struct lab_
 	if (WIFSIGNALED(ending->status))
 		judge_signal(&verdict, WTERMSIG(ending->status));
 	else
-		judge_stuck(&verdict, ending->errors);
+		judge_exit(&verdict, ending->errors, WEXITSTATUS(ending->status));
 	return verdict;
 }
 
@@ -196,9 +220,10 @@ static void tell_in_words(const struct lab_options *options, const struct verdic
 	if (verdict->rule > 0)
 		printf("\n  Rule %d: %s\n", verdict->rule,
 		       lab_rule_sentence(options, verdict->rule));
-	printf("  Read:   book/%s.html\n", lab_under_check.name);
-	printf("  Again:  add --seed %llu (%s)\n", (unsigned long long)lab_record->seed,
-	       lab_executive);
+	printf("  Read:   build/book/%s.html ('ninja -C build book' makes it)\n",
+	       lab_under_check.name);
+	if (lab_can_repeat)
+		printf("  Again:  add --seed %llu\n", (unsigned long long)lab_record->seed);
 	if (verdict->details[0] != '\0') {
 		puts("\n  Who was where:");
 		print_details(verdict->details);
@@ -243,7 +268,7 @@ static void tell_as_json(const struct lab_options *options, const struct verdict
 		print_member("actual", verdict->actual);
 		printf(",\"rule\":%d", verdict->rule);
 		print_member("sentence", lab_rule_sentence(options, verdict->rule));
-		printf(",\"page\":\"book/%s.html\"", lab_under_check.name);
+		printf(",\"page\":\"%s.html\"", lab_under_check.name);
 		print_member("details", verdict->details);
 	}
 	puts("}");

@@ -30,7 +30,7 @@ struct request {
 	const struct lab_stage *stage;
 	const char *folder;
 	const char *mutant;
-	const char *seed;
+	uint64_t seed; /* 0: all */
 	bool force;
 	bool json;
 };
@@ -111,17 +111,24 @@ static struct lab_answer choose_answer(const struct request *request)
 static bool run_program(const struct request *request, const struct lab_answer *answer,
 			const char *executive)
 {
-	char *arguments[] = {(char *)lab_work_path("%s", executive),
+	char seed[32];
+	char *arguments[] = {lab_work_path("%s", executive),
 			     "-r",
-			     (char *)lab_source_path("labs/%s/README.md", request->stage->name),
+			     lab_source_path("labs/%s/README.md", request->stage->name),
 			     "-f",
 			     (char *)answer->path,
 			     "-s",
-			     (char *)(request->seed ? request->seed : "0"),
+			     seed,
 			     request->json ? "-j" : NULL,
 			     NULL};
+	int status;
 
-	return lab_run_tool(arguments, NULL, NULL) == 0;
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)request->seed);
+	status = lab_run_tool(arguments, NULL, NULL);
+
+	if (status > 1)
+		fail("the program that runs the exercises ended with status %d", status);
+	return status == 0;
 }
 
 static void tell_complaint(const struct request *request, const char *complaint)
@@ -153,38 +160,53 @@ static int run_programs(const struct request *request, const struct lab_answer *
 	return well ? XPORT_OK : XPORT_FAILED;
 }
 
-static int check_answer(const struct request *request)
+static int check_answer(const struct request *request, const struct lab_answer *answer)
 {
-	struct lab_answer answer = choose_answer(request);
-	char *complaint = NULL;
-	int status;
+	char *complaint, *warnings;
+	int status = lab_make_programs(request->stage, answer, &complaint, &warnings);
 
-	/* Freed memory is overwritten, so that what still reads it goes astray visibly. */
-	setenv("ASAN_OPTIONS", "max_free_fill_size=4096:free_fill_byte=221:detect_leaks=0", 1);
-	status = lab_make_programs(request->stage, &answer, &complaint);
-	if (status == XPORT_USAGE || (status != XPORT_OK && complaint == NULL))
+	if (status != XPORT_OK && complaint == NULL)
 		return status;
 	if (request->json)
 		printf("{\"lab\":\"%s\"", request->stage->name);
+	else if (warnings != NULL)
+		fputs(warnings, stderr);
 	if (complaint != NULL)
 		tell_complaint(request, complaint);
 	else
-		status = run_programs(request, &answer);
+		status = run_programs(request, answer);
 	if (request->json)
 		printf(",\"ok\":%s}\n", status == XPORT_OK ? "true" : "false");
 	free(complaint);
+	free(warnings);
 	return status;
+}
+
+static void prepare_environment(void)
+{
+	/* Freed memory is overwritten, so that what still reads it goes astray visibly. */
+	setenv("ASAN_OPTIONS", "max_free_fill_size=4096:free_fill_byte=221:detect_leaks=0", 1);
+	setenv("UBSAN_OPTIONS", "print_stacktrace=1", 1);
+	setenv("LC_ALL", "C", 1); /* the compiler's words are looked at */
 }
 
 static int check_lab(const struct request *request)
 {
-	int status = lab_prepare(request->stage);
+	struct lab_answer answer = choose_answer(request);
+	int status;
 
-	if (status != XPORT_OK)
-		return status;
+	if (access(answer.path, R_OK) != 0 && request->mutant != NULL)
+		return fail("lab %s has no mutant '%s'", request->stage->name, request->mutant);
+	if (access(answer.path, R_OK) != 0)
+		return fail("cannot read %s: %s ('xport lab start %u' makes one)", answer.path,
+			    strerror(errno), request->stage->number);
+	prepare_environment();
+	lab_watch_signals();
 	if (!lab_begin_work())
 		return XPORT_FAILED;
-	status = check_answer(request);
+	status = lab_prepare(request->stage);
+	if (status == XPORT_OK)
+		status = check_answer(request, &answer);
 	lab_end_work();
 	return status;
 }
@@ -198,7 +220,6 @@ static int parse_options(int argc, char **argv, struct request *request)
 					      {"seed", required_argument, NULL, 's'},
 					      {"json", no_argument, NULL, 'j'},
 					      {NULL, 0, NULL, 0}};
-	uint64_t seed;
 	int option;
 
 	for (bool first = true; (option = next_option(argc, argv, ":", table, first)) != -1;
@@ -208,8 +229,8 @@ static int parse_options(int argc, char **argv, struct request *request)
 		else if (option == 'm')
 			request->mutant = optarg;
 		else if (option == 's' &&
-			 parse_count("--seed", optarg, 1, UINT64_MAX, &seed) == XPORT_OK)
-			request->seed = optarg;
+			 parse_count("--seed", optarg, 1, UINT64_MAX, &request->seed) == XPORT_OK)
+			continue;
 		else if (option == 'j')
 			request->json = true;
 		else

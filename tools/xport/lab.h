@@ -17,6 +17,7 @@ struct lab_stage {
 	const char *name;
 	const char *summary;
 	const char *answer;		    /* what the student's file is called */
+	const char *header;		    /* its contract */
 	const char *sources[LAB_FILES + 1]; /* of the stage, ending with NULL */
 };
 
@@ -30,17 +31,20 @@ extern const struct lab_stage lab_stages[];
 bool lab_find_places(void);
 
 /* A path below the source and the build directory. Static storage, of the last few calls. */
-const char *lab_source_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
-const char *lab_build_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *lab_source_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *lab_build_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A file of the directory in which one check works; lab_end_work removes it with all in it. */
 bool lab_begin_work(void);
-const char *lab_work_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *lab_work_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void lab_end_work(void);
 
+/* From here on SIGINT, SIGTERM and SIGHUP end the tool that runs, remove the work, and exit. */
+void lab_watch_signals(void);
+
 /*
- * Runs a program; its exit status, or -1 when it could not be run or died of a signal. With paths,
- * standard output and standard error go there.
+ * Runs a program without input; with paths, standard output and standard error go there. Its exit
+ * status, or -1 with a line printed when it could not be run or died of a signal.
  */
 int lab_run_tool(char *const *arguments, const char *output, const char *errors);
 
@@ -57,11 +61,11 @@ struct lab_answer {
 
 /*
  * Makes the two programs, work/simulator and work/host. When the answer is at fault, XPORT_FAILED
- * and `complaint` (to be freed) says why, in lines with the answer's own line numbers; when
- * anything else is, a line is printed and it is NULL.
+ * and `complaint` says why, in lines with the answer's own line numbers; when anything else is, a
+ * line is printed and it is NULL. `warnings` are the compiler's. Both are to be freed.
  */
 int lab_make_programs(const struct lab_stage *stage, const struct lab_answer *answer,
-		      char **complaint);
+		      char **complaint, char **warnings);
 
 int cmd_lab(int argc, char **argv);
 

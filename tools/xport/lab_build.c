@@ -1,153 +1,92 @@
 /*
  * From an answer to two programs that check it.
  *
- *   merge     the stage's source files become one, so that one answer can hold parts of all
  *   graft     the answer's definitions take the place of the reference's
  *   compile   with sanitizers; messages carry the answer's own line numbers
  *   hide      every symbol but those that the reference's objects offer, so that a stray name
- *             can't take another room's place and a missing one is missed
+ *             can't take another room's place
  *   link      with the exercises, the rooms without this stage, and an executive
+ *
+ * Each step returns whether it is done. If it is not, and the answer is at fault, `complaint` says
+ * why; otherwise a line has been printed.
  */
 #include "lab.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-enum { ARGUMENTS = 48 };
-
-static bool say(char **complaint, const char *format, const char *first, const char *second)
-{
-	if (asprintf(complaint, format, first, second) < 0)
-		*complaint = NULL;
-	return false;
-}
+enum { ARGUMENTS = 40 };
 
 /* ---- What the build must have made ---------------------------------------------------------- */
 
-static int collect_missing(const struct lab_stage *stage, char **targets)
+static bool is_built(char *const *targets)
 {
-	static char lab[64], rest[64];
-	static char *all[] = {"graft", "libke-sim-plain.a", "libke-host-asan.a", lab, rest, NULL};
-	int count = 0;
+	for (; *targets != NULL; targets++)
+		if (access(lab_build_path("%s", *targets), R_OK) != 0)
+			return false;
+	return true;
+}
 
-	snprintf(lab, sizeof(lab), "liblab-%s.a", stage->name);
-	snprintf(rest, sizeof(rest), "libwithout-%s.a", stage->name);
-	for (char **target = all; *target != NULL; target++)
-		if (access(lab_build_path("%s", *target), R_OK) != 0)
-			targets[count++] = *target;
-	return count;
+/* Two checks at once must not both build. The lock ends with the process at the latest. */
+static int build(char *const *targets, bool at_hand)
+{
+	char *arguments[ARGUMENTS] = {lab_source_path("tools/build"), lab_build_path(".")};
+	FILE *lock = fopen(lab_build_path(".lab.lock"), "we");
+	char *words = NULL;
+	int status;
+
+	for (int i = 0; targets[i] != NULL; i++)
+		arguments[2 + i] = targets[i];
+	if (lock == NULL || flock(fileno(lock), LOCK_EX) != 0)
+		return fail("cannot build in %s", lab_build_path("."));
+	if (!at_hand)
+		fputs("building what the lab is checked with, once\n", stderr);
+	status = lab_run_tool(arguments, NULL, lab_work_path("errors"));
+	fclose(lock);
+	if (status == 0)
+		return XPORT_OK;
+	words = lab_read_file(lab_work_path("errors"));
+	fputs(words != NULL ? words : "", stderr);
+	free(words);
+	return fail("the parts of the lab could not be built in %s; 'tools/setup run' installs "
+		    "what that needs, and the build must have its sanitizers",
+		    lab_build_path("."));
 }
 
 int lab_prepare(const struct lab_stage *stage)
 {
-	char *arguments[ARGUMENTS] = {(char *)lab_source_path("tools/build"),
-				      (char *)lab_build_path(".")};
+	char exercises[64], rest[64];
+	char *targets[] = {"graft",
+			   "libxport-plain.a",
+			   "libke-sim-plain.a",
+			   "libke-host-asan.a",
+			   "liblab-simulator.a",
+			   "liblab-host.a",
+			   exercises,
+			   rest,
+			   NULL};
+	bool at_hand;
 
-	if (collect_missing(stage, arguments + 2) == 0)
+	snprintf(exercises, sizeof(exercises), "liblab-%s.a", stage->name);
+	snprintf(rest, sizeof(rest), "libwithout-%s.a", stage->name);
+	at_hand = is_built(targets);
+	/* Somebody else's build, which is whole, is taken as it is. */
+	if (at_hand && access(lab_build_path("."), W_OK) != 0)
 		return XPORT_OK;
-	if (lab_run_tool(arguments, NULL, NULL) == 0)
-		return XPORT_OK;
-	return fail("the parts of lab %s could not be built in %s", stage->name,
-		    lab_build_path("."));
+	return build(targets, at_hand);
 }
 
-/* ---- Merge ---------------------------------------------------------------------------------- */
+/* ---- The steps ------------------------------------------------------------------------------ */
 
-static bool is_include(const char *line)
+/* What the last tool wrote to standard error, if it ran at all. */
+static bool complain(char **complaint, int status)
 {
-	return strncmp(line, "#include", 8) == 0;
-}
-
-/* Copies the include lines of a source, or all others with empty lines in place of includes. */
-static bool copy_lines(FILE *to, const char *path, bool includes)
-{
-	FILE *from = fopen(path, "re");
-	char line[1024];
-
-	if (from == NULL)
-		return false;
-	while (fgets(line, sizeof(line), from) != NULL) {
-		if (is_include(line) == includes)
-			fputs(line, to);
-		else if (!includes)
-			fputc('\n', to);
-	}
-	fclose(from);
-	return true;
-}
-
-static bool merge(const struct lab_stage *stage)
-{
-	FILE *merged = fopen(lab_work_path("reference.c"), "we");
-	bool done = merged != NULL;
-
-	for (const char *const *source = stage->sources; done && *source != NULL; source++)
-		done = copy_lines(merged, lab_source_path("%s", *source), true);
-	for (const char *const *source = stage->sources; done && *source != NULL; source++)
-		done = copy_lines(merged, lab_source_path("%s", *source), false);
-	return merged != NULL && fclose(merged) == 0 && done;
-}
-
-/* ---- Graft ---------------------------------------------------------------------------------- */
-
-/* Whether the text defines a function of this name: it begins a line's declarator with "name(". */
-static bool defines(const char *text, const char *name, size_t length)
-{
-	for (const char *at = strstr(text, name); at != NULL; at = strstr(at + 1, name)) {
-		const char *begin = at;
-
-		while (begin > text && begin[-1] != '\n')
-			begin--;
-		if (at[length] == '(' && begin != at && isalpha((unsigned char)*begin) &&
-		    !isalnum((unsigned char)at[-1]) && at[-1] != '_')
-			return true;
-	}
+	if (status > 0)
+		*complaint = lab_read_file(lab_work_path("errors"));
 	return false;
 }
-
-/* Every function that the starter holds must be in the answer, or the reference's would stand in.
- */
-static bool is_whole(const struct lab_stage *stage, const char *answer, char **complaint)
-{
-	char *names, *text = lab_read_file(answer), *rest = NULL;
-	bool whole = true;
-	char *arguments[] = {"ctags",
-			     "-x",
-			     "--c-kinds=f",
-			     "--_xformat=%N",
-			     (char *)lab_source_path("labs/%s/starter.c", stage->name),
-			     NULL};
-
-	if (lab_run_tool(arguments, lab_work_path("names"), lab_work_path("errors")) != 0)
-		names = NULL;
-	else
-		names = lab_read_file(lab_work_path("names"));
-	for (char *name = names != NULL ? strtok_r(names, "\n", &rest) : NULL;
-	     whole && text != NULL && name != NULL; name = strtok_r(NULL, "\n", &rest)) {
-		whole = defines(text, name, strlen(name));
-		if (!whole)
-			say(complaint, "%s: the function '%s' is missing; the lab is to write it\n",
-			    answer, name);
-	}
-	free(names);
-	free(text);
-	return whole;
-}
-
-static bool graft(const char *answer, char **complaint)
-{
-	char *arguments[] = {(char *)lab_build_path("graft"), (char *)lab_work_path("reference.c"),
-			     (char *)answer, NULL};
-
-	if (lab_run_tool(arguments, lab_work_path("answer.c"), lab_work_path("errors")) == 0)
-		return true;
-	*complaint = lab_read_file(lab_work_path("errors"));
-	return false;
-}
-
-/* ---- Compile, hide, link -------------------------------------------------------------------- */
 
 /* Appends the words of a list that ends with NULL. */
 static int append(char **arguments, int count, char *const *words)
@@ -158,51 +97,150 @@ static int append(char **arguments, int count, char *const *words)
 	return count;
 }
 
-static char *compiler(void)
-{
-	char *named = getenv("CC");
-
-	return named != NULL && named[0] != '\0' ? named : "cc";
-}
-
 static char *const sanitizers[] = {"-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 				   "-fno-omit-frame-pointer", "-g", NULL};
 
-static bool compile(char **complaint)
+/* Runs the compiler that built everything else, with the flags of all C here and these words. */
+static int compile(char *const *words)
 {
-	char *words[] = {compiler(),
-			 "-std=gnu11",
-			 "-D_GNU_SOURCE",
-			 "-O1",
-			 "-fno-strict-aliasing",
-			 "-Wall",
-			 "-Wextra",
-			 "-I",
-			 (char *)lab_source_path("src"),
-			 "-c",
-			 "-o",
-			 (char *)lab_work_path("answer.o"),
-			 (char *)lab_work_path("answer.c"),
-			 NULL};
+	char *common[] = {XPORT_COMPILER, "-std=gnu11",		  "-D_GNU_SOURCE",
+			  "-I",		  lab_source_path("src"), NULL};
 	char *arguments[ARGUMENTS];
-	int count = append(arguments, 0, words);
-	char *flags = getenv("CFLAGS"), *copy = flags != NULL ? strdup(flags) : NULL;
-	char *rest = NULL;
-	bool done;
 
-	count = append(arguments, count, sanitizers);
-	for (char *flag = copy != NULL ? strtok_r(copy, " ", &rest) : NULL;
-	     flag != NULL && count < ARGUMENTS - 1; flag = strtok_r(NULL, " ", &rest))
-		arguments[count++] = flag;
-	arguments[count] = NULL;
-	done = lab_run_tool(arguments, NULL, lab_work_path("errors")) == 0;
-	free(copy);
-	if (!done)
-		*complaint = lab_read_file(lab_work_path("errors"));
-	return done;
+	append(arguments, append(arguments, 0, common), words);
+	return lab_run_tool(arguments, NULL, lab_work_path("errors"));
 }
 
-static const char *object_of(const char *source)
+/* The names of the functions that a file defines, each between newlines. */
+static char *list_functions(const char *path)
+{
+	char *arguments[] = {"ctags", "-x", "--c-kinds=f", "--_xformat=%N", (char *)path, NULL};
+	char *text, *names = NULL;
+
+	if (lab_run_tool(arguments, lab_work_path("names"), lab_work_path("errors")) != 0) {
+		fail("Universal Ctags is needed; 'tools/setup run' installs it");
+		return NULL;
+	}
+	text = lab_read_file(lab_work_path("names"));
+	if (text == NULL || asprintf(&names, "\n%s", text) < 0)
+		names = NULL;
+	free(text);
+	return names;
+}
+
+/* Every function that the starter holds must be in the answer, or the reference's would stand in.
+ */
+static bool is_whole(const struct lab_stage *stage, const char *answer, char **complaint)
+{
+	char *wanted = list_functions(lab_source_path("labs/%s/starter.c", stage->name));
+	char *found = wanted != NULL ? list_functions(answer) : NULL;
+	bool whole = found != NULL;
+	char *name, *rest = NULL, line[256];
+
+	for (name = found != NULL ? strtok_r(wanted, "\n", &rest) : NULL; whole && name != NULL;
+	     name = strtok_r(NULL, "\n", &rest)) {
+		snprintf(line, sizeof(line), "\n%s\n", name);
+		whole = strstr(found, line) != NULL;
+		if (!whole &&
+		    asprintf(complaint, "%s: the function '%s' is missing; it is yours to write\n",
+			     answer, name) < 0)
+			*complaint = NULL;
+	}
+	free(wanted);
+	free(found);
+	return whole;
+}
+
+static bool graft(const struct lab_stage *stage, const char *answer, char **complaint)
+{
+	char *arguments[LAB_FILES + 4] = {lab_build_path("graft"), "-s"};
+	int count = 2, status;
+
+	for (const char *const *source = stage->sources; *source != NULL; source++)
+		arguments[count++] = lab_source_path("%s", *source);
+	arguments[count] = (char *)answer;
+	status = lab_run_tool(arguments, lab_work_path("answer.c"), lab_work_path("errors"));
+	return status == 0 || complain(complaint, status);
+}
+
+/*
+ * Whoever forgets a brace should not hear of definitions that could not be told apart. The answer
+ * alone lacks the reference's names, so of its errors only those count that no name could mend: the
+ * compiler expected something else there. If there are any, they become the complaint.
+ */
+static bool complain_of_syntax(const struct lab_stage *stage, const char *answer, char **complaint)
+{
+	char *words[] = {"-fsyntax-only",
+			 "-w",
+			 "-fno-diagnostics-show-caret",
+			 "-include",
+			 (char *)stage->header,
+			 (char *)answer,
+			 NULL};
+	char *errors, *better = NULL, *rest = NULL;
+	size_t length = 0;
+	FILE *text;
+
+	compile(words);
+	errors = lab_read_file(lab_work_path("errors"));
+	text = open_memstream(&better, &length);
+	if (errors == NULL || text == NULL)
+		return false;
+	for (char *line = strtok_r(errors, "\n", &rest); line != NULL;
+	     line = strtok_r(NULL, "\n", &rest))
+		if (strstr(line, "error: expected") != NULL)
+			fprintf(text, "%s\n", line);
+	fclose(text);
+	free(errors);
+	if (length > 0) {
+		free(*complaint);
+		*complaint = better;
+	} else {
+		free(better);
+	}
+	return false;
+}
+
+/* From the answer and the reference, the source that is compiled. */
+static bool make_source(const struct lab_stage *stage, const struct lab_answer *answer,
+			char **complaint)
+{
+	if ((answer->partial || is_whole(stage, answer->path, complaint)) &&
+	    graft(stage, answer->path, complaint))
+		return true;
+	return *complaint != NULL && complain_of_syntax(stage, answer->path, complaint);
+}
+
+/* Warnings are the student's business, but no obstacle. */
+static bool make_object(char **complaint, char **warnings)
+{
+	char map[LAB_PATH + 32];
+	char *words[ARGUMENTS] = {"-O1",
+				  "-fno-strict-aliasing",
+				  "-Wall",
+				  "-Wextra",
+				  "-Wno-unused-function",
+				  "-Werror=implicit-function-declaration",
+				  map,
+				  "-c",
+				  "-o",
+				  lab_work_path("answer.o"),
+				  lab_work_path("answer.c"),
+				  NULL};
+	int status;
+
+	/* Names in reports begin where the sources do. */
+	snprintf(map, sizeof(map), "-ffile-prefix-map=%s=", lab_source_path("%s", ""));
+	append(words, 11, sanitizers);
+	status = compile(words);
+	if (status != 0)
+		return complain(complaint, status);
+	*warnings = lab_read_file(lab_work_path("errors"));
+	return true;
+}
+
+/* The object that the build made of a source. */
+static char *object_of(const char *source)
 {
 	char name[LAB_PATH];
 
@@ -212,82 +250,58 @@ static const char *object_of(const char *source)
 	return lab_build_path("libxport-plain.a.p/%s.o", name);
 }
 
+/* Also the answer's way to set an event becomes the harness's, see labs/harness/steps.c. */
 static bool hide(const struct lab_stage *stage)
 {
-	char *objcopy[] = {"objcopy", NULL, (char *)lab_work_path("answer.o"), NULL};
 	char option[LAB_PATH + 32];
+	char *objcopy[] = {"objcopy",
+			   option,
+			   "--redefine-sym",
+			   "ke_set_event_at=lab_set_event_at",
+			   lab_work_path("answer.o"),
+			   NULL};
 	char *nm[LAB_FILES + 6] = {"nm", "-g", "-j", "--defined-only"};
 	int count = 4;
 
 	for (const char *const *source = stage->sources; *source != NULL; source++)
-		nm[count++] = (char *)object_of(*source);
-	if (lab_run_tool(nm, lab_work_path("symbols"), NULL) != 0)
-		return false;
+		nm[count++] = object_of(*source);
 	snprintf(option, sizeof(option), "--keep-global-symbols=%s", lab_work_path("symbols"));
-	objcopy[1] = option;
-	return lab_run_tool(objcopy, NULL, NULL) == 0;
+	if (lab_run_tool(nm, lab_work_path("symbols"), NULL) == 0 &&
+	    lab_run_tool(objcopy, NULL, NULL) == 0)
+		return true;
+	fail("the symbols of the answer could not be selected");
+	return false;
 }
 
-/* The names that the linker missed, one a line; of the rest of its words nobody wants to know. */
-static char *missing_functions(const struct lab_answer *answer)
+static bool link_program(const struct lab_stage *stage, const char *executive, const char *library,
+			 char **complaint)
 {
-	static const char sign[] = "undefined reference to `";
-	char *errors = lab_read_file(lab_work_path("errors")), *lines = NULL, *name;
+	char *words[ARGUMENTS] = {"-o",
+				  lab_work_path("%s", executive),
+				  lab_work_path("answer.o"),
+				  "-Wl,--start-group",
+				  lab_build_path("liblab-%s.a", stage->name),
+				  lab_build_path("liblab-%s.a", executive),
+				  lab_build_path("libwithout-%s.a", stage->name),
+				  lab_build_path("%s", library),
+				  "-Wl,--end-group",
+				  "-lcunit",
+				  "-lpthread",
+				  NULL};
+	int status;
 
-	name = errors != NULL ? strstr(errors, sign) : NULL;
-	if (name != NULL) {
-		name += sizeof(sign) - 1;
-		name[strcspn(name, "'")] = '\0';
-		if (asprintf(&lines,
-			     "%s: the function '%s' is missing: other rooms call it, so it "
-			     "must be defined, and not static\n",
-			     answer->path, name) < 0)
-			lines = NULL;
-		free(errors);
-		return lines;
-	}
-	return errors;
-}
-
-static bool link_program(const struct lab_stage *stage, const char *executive, char *library)
-{
-	char *words[] = {compiler(),
-			 "-o",
-			 (char *)lab_work_path("%s", executive),
-			 (char *)lab_work_path("answer.o"),
-			 "-Wl,--start-group",
-			 (char *)lab_build_path("liblab-%s.a", stage->name),
-			 (char *)lab_build_path("liblab-%s.a", executive),
-			 (char *)lab_build_path("libwithout-%s.a", stage->name),
-			 library,
-			 "-Wl,--end-group",
-			 "-lcunit",
-			 "-lpthread",
-			 NULL};
-	char *arguments[ARGUMENTS];
-
-	append(arguments, append(arguments, 0, words), sanitizers);
-	return lab_run_tool(arguments, NULL, lab_work_path("errors")) == 0;
+	append(words, 11, sanitizers);
+	status = compile(words);
+	return status == 0 || complain(complaint, status);
 }
 
 int lab_make_programs(const struct lab_stage *stage, const struct lab_answer *answer,
-		      char **complaint)
+		      char **complaint, char **warnings)
 {
-	*complaint = NULL;
-	if (access(answer->path, R_OK) != 0)
-		return fail("there is no %s to check; 'xport lab start %u' makes one", answer->path,
-			    stage->number);
-	if (!merge(stage))
-		return fail("the reference sources of %s cannot be read", stage->name);
-	if ((!answer->partial && !is_whole(stage, answer->path, complaint)) ||
-	    !graft(answer->path, complaint) || !compile(complaint))
-		return XPORT_FAILED;
-	if (!hide(stage))
-		return fail("the symbols of the answer could not be selected");
-	if (!link_program(stage, "simulator", (char *)lab_build_path("libke-sim-plain.a")) ||
-	    !link_program(stage, "host", (char *)lab_build_path("libke-host-asan.a"))) {
-		*complaint = missing_functions(answer);
-		return XPORT_FAILED;
-	}
-	return XPORT_OK;
+	*complaint = *warnings = NULL;
+	if (make_source(stage, answer, complaint) && make_object(complaint, warnings) &&
+	    hide(stage) && link_program(stage, "simulator", "libke-sim-plain.a", complaint) &&
+	    link_program(stage, "host", "libke-host-asan.a", complaint))
+		return XPORT_OK;
+	return XPORT_FAILED;
 }

@@ -1,6 +1,7 @@
 /* The labs that there are, and where their files and those of the build stand. */
 #include "lab.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -13,14 +14,21 @@ const struct lab_stage lab_stages[] = {
 	 "01-request",
 	 "stack locations, pending, the walk up, cancelling",
 	 "request.c",
+	 "io/io.h",
 	 {"src/io/irp.c", "src/io/cancel.c", "src/io/mdl.c"}},
-	{2, "02-send-sync", "one send, one wait", "send_sync.c", {"src/tdi/send_sync.c"}},
+	{2,
+	 "02-send-sync",
+	 "one send, one wait",
+	 "send_sync.c",
+	 "tdi/tdi.h",
+	 {"src/tdi/send_sync.c"}},
 	{3,
 	 "03-send-async",
 	 "a send with a callback and two references",
 	 "send_async.c",
+	 "tdi/tdi.h",
 	 {"src/tdi/send_async.c"}},
-	{0, NULL, NULL, NULL, {NULL}},
+	{.name = NULL},
 };
 
 static char build_folder[LAB_PATH];
@@ -38,7 +46,7 @@ const struct lab_stage *lab_find(const char *text)
 }
 
 /* One of a few buffers in turn, so that several paths can stand in one call. */
-static const char *format_path(const char *folder, const char *format, va_list arguments)
+static char *format_path(const char *folder, const char *format, va_list arguments)
 {
 	static char paths[16][LAB_PATH];
 	static unsigned next;
@@ -51,9 +59,9 @@ static const char *format_path(const char *folder, const char *format, va_list a
 	return path;
 }
 
-const char *lab_source_path(const char *format, ...)
+char *lab_source_path(const char *format, ...)
 {
-	const char *path;
+	char *path;
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -62,9 +70,9 @@ const char *lab_source_path(const char *format, ...)
 	return path;
 }
 
-const char *lab_build_path(const char *format, ...)
+char *lab_build_path(const char *format, ...)
 {
-	const char *path;
+	char *path;
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -73,9 +81,9 @@ const char *lab_build_path(const char *format, ...)
 	return path;
 }
 
-const char *lab_work_path(const char *format, ...)
+char *lab_work_path(const char *format, ...)
 {
-	const char *path;
+	char *path;
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -106,10 +114,13 @@ bool lab_begin_work(void)
 
 	snprintf(work_folder, sizeof(work_folder), "%s/xport-lab-XXXXXX",
 		 folder != NULL ? folder : "/tmp");
-	if (mkdtemp(work_folder) != NULL)
-		return true;
-	fail("cannot make a directory like %s", work_folder);
-	return false;
+	if (mkdtemp(work_folder) == NULL) {
+		fail("cannot make a directory like %s: %s", work_folder, strerror(errno));
+		work_folder[0] = '\0';
+		return false;
+	}
+	setenv("TMPDIR", work_folder, 1); /* the compiler's files go with it */
+	return true;
 }
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
@@ -122,5 +133,6 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
 
 void lab_end_work(void)
 {
-	nftw(work_folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	if (work_folder[0] != '\0')
+		nftw(work_folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -1,15 +1,7 @@
-/*
- * Lab 03: a send that returns at once, against a transport that does what it is told.
- *
- * The transport completes a send when the exercise says so: in its dispatch routine, before that
- * returns, or later on whatever processor. While it owns a send it looks after what it was lent:
- * the MDL must stay locked on the request, and the bytes must stay what they were.
- */
-#include <stdio.h>
+/* Lab 03: a send that returns at once, against a transport that does what it is told. */
 #include <string.h>
 
-#include "lab.h"
-#include "tdi/tdi.h"
+#include "transport.h"
 
 /* The rules of the handout. */
 enum {
@@ -23,64 +15,6 @@ enum {
 	RULE_ONE_CALL,
 	RULE_ANSWER,
 };
-
-enum when { AT_ONCE, PENDING_AT_ONCE, FROM_DPC, FROM_TIMER, WHEN_COUNT };
-
-static const char *const when_words[WHEN_COUNT] = {
-	"in its dispatch routine", "after marking it pending, before its dispatch routine returns",
-	"from a DPC, which may run before, while or after the dispatch routine returns",
-	"from a timer, long after the dispatch routine has returned"};
-
-struct transport {
-	struct device_object device;
-	struct file_object file;
-	enum when when;
-	ntstatus outcome;
-	int32_t sends;
-	struct irp *in_dispatch; /* the submitter's reference still keeps this one */
-};
-
-/* A send that the transport owns. */
-struct owned {
-	struct kdpc dpc;
-	struct ktimer timer;
-	struct irp *irp;
-	struct mdl *mdl;
-	ntstatus outcome;
-	uint32_t length;
-};
-
-/* ---- The transport ------------------------------------------------------------------------- */
-
-static void check_loan(const struct owned *owned)
-{
-	if (owned->length == 0)
-		return;
-	expect_true(RULE_LENT, owned->irp->mdl_address == owned->mdl,
-		    "the request keeps its MDL while the transport owns it",
-		    "the MDL was taken off the request");
-	expect_true(RULE_LENT, (owned->mdl->mdl_flags & MDL_PAGES_LOCKED) != 0,
-		    "the pages stay locked while the transport owns them", "they were unlocked");
-	expect_number(RULE_LENT, "the first byte of the buffer that the transport sends", 'x',
-		      mm_get_system_address_for_mdl(owned->mdl)[0]);
-}
-
-static void complete(struct owned *owned)
-{
-	struct irp *irp = owned->irp;
-	ntstatus outcome = owned->outcome;
-	uint32_t sent = nt_success(outcome) ? owned->length : 0;
-
-	check_loan(owned);
-	ex_free_pool(owned);
-	io_finish_request(irp, outcome, sent);
-}
-
-static void complete_later(struct kdpc *dpc, void *context)
-{
-	(void)dpc;
-	complete(context);
-}
 
 static void check_request(struct transport *transport, struct irp *irp)
 {
@@ -98,48 +32,6 @@ static void check_request(struct transport *transport, struct irp *irp)
 	expect_number(RULE_TAKE_BACK, "the cases in which the completion routine is to run",
 		      SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL,
 		      location->control);
-}
-
-static ntstatus transport_control(struct device_object *device, struct irp *irp)
-{
-	struct transport *transport = device->device_extension;
-	struct owned *owned = lab_allocate(sizeof(*owned));
-
-	check_request(transport, irp);
-	interlocked_increment(&transport->sends);
-	*owned = (struct owned){
-		.irp = irp,
-		.mdl = irp->mdl_address,
-		.outcome = transport->outcome,
-		.length = tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_send)
-				  ->send_length};
-	if (transport->when == AT_ONCE) {
-		transport->in_dispatch = irp;
-		complete(owned);
-		transport->in_dispatch = NULL;
-		return transport->outcome;
-	}
-	io_mark_irp_pending(irp);
-	ke_initialize_dpc(&owned->dpc, complete_later, owned, KE_ANY_PROCESSOR);
-	ke_initialize_timer(&owned->timer);
-	if (transport->when == PENDING_AT_ONCE)
-		complete(owned);
-	else if (transport->when == FROM_DPC)
-		ke_insert_queue_dpc(&owned->dpc);
-	else
-		ke_set_timer(&owned->timer, (uint64_t)MILLISECONDS(1), &owned->dpc);
-	return STATUS_PENDING;
-}
-
-static const struct driver_object transport_driver = {
-	.driver_name = "scripted",
-	.major_function = {[IRP_MJ_INTERNAL_DEVICE_CONTROL] = transport_control}};
-
-static void open_transport(struct transport *transport, enum when when, ntstatus outcome)
-{
-	*transport = (struct transport){.when = when, .outcome = outcome};
-	io_initialize_device(&transport->device, &transport_driver, NULL, transport);
-	transport->file.device_object = &transport->device;
 }
 
 /* ---- One send ------------------------------------------------------------------------------ */
@@ -203,7 +95,8 @@ static void send_with(enum when when, ntstatus outcome)
 	char buffer[100];
 
 	memset(buffer, 'x', sizeof(buffer));
-	open_transport(&transport, when, outcome);
+	open_transport(&transport, when, check_request, RULE_LENT);
+	transport.outcome = outcome;
 	step(RULE_OWN_REQUEST, "a transport completes each send with %s %s",
 	     nt_status_name(outcome), when_words[when]);
 	send_one(&transport, buffer, sizeof(buffer), outcome);
@@ -248,7 +141,7 @@ static void cannot_start(void *context)
 	struct transport transport;
 
 	(void)context;
-	open_transport(&transport, AT_ONCE, STATUS_SUCCESS);
+	open_transport(&transport, AT_ONCE, check_request, RULE_LENT);
 	step(RULE_ONE_CALL, "the buffer is at address 0, where no pages can be locked");
 	send_one(&transport, NULL, 10, STATUS_INVALID_USER_BUFFER);
 	expect_number(RULE_ONE_CALL, "sends that reached the transport", 0, transport.sends);
@@ -293,7 +186,7 @@ static void many_outstanding(void *context)
 	struct one ones[MANY];
 
 	(void)context;
-	open_transport(&many.transport, FROM_DPC, STATUS_SUCCESS);
+	open_transport(&many.transport, FROM_DPC, check_request, RULE_LENT);
 	ke_initialize_event(&many.all, NOTIFICATION_EVENT, false);
 	step(RULE_TWO_REFERENCES,
 	     "start %d sends, none waiting for another; each callback frees its "
@@ -337,7 +230,7 @@ static void callback_sends(void *context)
 	struct chain chain = {.left = 10};
 
 	(void)context;
-	open_transport(&chain.transport, FROM_DPC, STATUS_SUCCESS);
+	open_transport(&chain.transport, FROM_DPC, check_request, RULE_LENT);
 	ke_initialize_event(&chain.end, NOTIFICATION_EVENT, false);
 	chain.buffer = lab_allocate(BLOCK);
 	memset(chain.buffer, 'x', BLOCK);
@@ -358,6 +251,7 @@ static const struct lab_cause causes[] = {
 	{"MDL-MISUSE", RULE_GIVEN_BACK},
 	{"use-after-free", RULE_TWO_REFERENCES},
 	{"POOL-DOUBLE-FREE", RULE_BOTH_DROP},
+	{"POOL-BAD-FREE", RULE_BOTH_DROP},
 	{"LEAK-AT-UNLOAD", RULE_BOTH_DROP},
 	{NULL, 0},
 };

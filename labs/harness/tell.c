@@ -28,16 +28,17 @@ static void copy_line(char *to, size_t room, const char *from)
 	snprintf(to, room, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
-/* Addresses differ from run to run and tell nobody anything: they go. A status is shorter. */
-static void drop_addresses(char *text)
+/*
+ * Addresses differ from run to run and tell nobody anything: they go; a status, which is shorter,
+ * stays. The way up from the build directory that begins the names of sources goes, too.
+ */
+static void drop_noise(char *text)
 {
-	for (char *at = text; (at = strstr(at, " 0x")) != NULL;) {
-		size_t digits = strspn(at + 3, "0123456789abcdef");
+	for (char *at = text; *at != '\0'; at++) {
+		size_t digits = strncmp(at, " 0x", 3) == 0 ? strspn(at + 3, "0123456789abcdef") : 0;
+		size_t noise = digits > 8 ? 3 + digits : strncmp(at, "../", 3) == 0 ? 3 : 0;
 
-		if (digits > 8)
-			memmove(at, at + 3 + digits, strlen(at + 3 + digits) + 1);
-		else
-			at += 3;
+		memmove(at, at + noise, strlen(at + noise) + 1);
 	}
 }
 
@@ -79,8 +80,26 @@ static bool judge_bug_check(struct verdict *verdict, const char *errors)
 	if (place != NULL)
 		snprintf(verdict->actual + length, LAB_WORDS_BYTES - length, ",%.*s",
 			 (int)strcspn(place + 2, "\n,"), place + 2);
-	drop_addresses(verdict->actual);
+	drop_noise(verdict->actual);
 	return true;
+}
+
+/* The sanitizer's word for what happened, and ours. */
+static void name_memory_error(char *text, const char *sign)
+{
+	static const char *const words[][2] = {
+		{"SEGV", "memory is touched that is not there"},
+		{"heap-use-after-free", "memory is used after it was freed"},
+		{"attempting", "memory is freed twice, or was never allocated"},
+		{"stack-overflow", "the stack is used up, as by calls without end"},
+		{"stack-use-after-scope", "a variable is used after the end of its block"},
+	};
+	int length = (int)strcspn(sign, " \n:");
+
+	snprintf(text, LAB_WORDS_BYTES, "%.*s", length, sign);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strncmp(sign, words[i][0], strlen(words[i][0])) == 0)
+			snprintf(text, LAB_WORDS_BYTES, "%s (%.*s)", words[i][1], length, sign);
 }
 
 static bool judge_sanitizer(struct verdict *verdict, const char *errors, const char *student)
@@ -90,8 +109,7 @@ static bool judge_sanitizer(struct verdict *verdict, const char *errors, const c
 
 	if (sign != NULL) {
 		sign += strlen("ERROR: AddressSanitizer: ");
-		snprintf(verdict->actual, LAB_WORDS_BYTES, "%.*s", (int)strcspn(sign, " \n:"),
-			 sign);
+		name_memory_error(verdict->actual, sign);
 	} else if (runtime != NULL) {
 		copy_line(verdict->actual, LAB_WORDS_BYTES, runtime);
 	} else {
@@ -180,13 +198,36 @@ static bool is_shown(uint32_t index)
 	return index < FIRST || index + LAST >= kept_steps();
 }
 
+/* Prints a first line's head and a text, which goes on below itself when it is too long. */
+static void print_wrapped(const char *head, const char *text)
+{
+	enum { COLUMNS = 96 };
+	size_t room = COLUMNS - strlen(head), length;
+
+	fputs(head, stdout);
+	for (;; text += length + 1) {
+		length = strlen(text);
+		if (length > room)
+			for (length = room; length > 0 && text[length] != ' ';)
+				length--;
+		if (length == 0)
+			length = strcspn(text, " ");
+		printf("%.*s\n", (int)length, text);
+		if (text[length] == '\0')
+			return;
+		printf("%*s", (int)strlen(head), "");
+	}
+}
+
 static void print_steps(void)
 {
 	bool gap = false;
+	char head[16];
 
 	for (uint32_t i = 0; i < kept_steps(); i++) {
+		snprintf(head, sizeof(head), "    %2u. ", i + 1);
 		if (is_shown(i))
-			printf("    %2u. %s\n", i + 1, lab_record->steps[i]);
+			print_wrapped(head, lab_record->steps[i]);
 		else if (!gap)
 			puts("        ...");
 		gap = !is_shown(i);
@@ -206,6 +247,7 @@ static void print_details(const char *details)
 static void tell_in_words(const struct lab_options *options, const struct verdict *verdict)
 {
 	const char *says = lab_under_check.exercises[lab_record->exercise].says;
+	char head[16];
 
 	if (verdict->well) {
 		printf("%s, %s: all %u exercises pass\n", lab_under_check.name, lab_executive,
@@ -216,10 +258,14 @@ static void tell_in_words(const struct lab_options *options, const struct verdic
 	       lab_executive, lab_record->passed, lab_record->total);
 	printf("  Exercise %u: %s\n", lab_record->exercise + 1, says);
 	print_steps();
-	printf("\n  expected  %s\n  actual    %s\n", verdict->expected, verdict->actual);
-	if (verdict->rule > 0)
-		printf("\n  Rule %d: %s\n", verdict->rule,
-		       lab_rule_sentence(options, verdict->rule));
+	putchar('\n');
+	print_wrapped("  expected  ", verdict->expected);
+	print_wrapped("  actual    ", verdict->actual);
+	putchar('\n');
+	if (verdict->rule > 0) {
+		snprintf(head, sizeof(head), "  Rule %d: ", verdict->rule);
+		print_wrapped(head, lab_rule_sentence(options, verdict->rule));
+	}
 	printf("  Read:   build/book/%s.html ('ninja -C build book' makes it)\n",
 	       lab_under_check.name);
 	if (lab_can_repeat)

@@ -80,7 +80,6 @@ static bool judge_bug_check(struct verdict *verdict, const char *errors)
 	if (place != NULL)
 		snprintf(verdict->actual + length, LAB_WORDS_BYTES - length, ",%.*s",
 			 (int)strcspn(place + 2, "\n,"), place + 2);
-	drop_noise(verdict->actual);
 	return true;
 }
 
@@ -115,8 +114,10 @@ static bool judge_sanitizer(struct verdict *verdict, const char *errors, const c
 	} else {
 		return false;
 	}
-	append_place(verdict->actual, sign != NULL ? sign : errors, student);
-	snprintf(verdict->expected, LAB_WORDS_BYTES, "only memory that is still there is touched");
+	append_place(verdict->actual, sign != NULL ? sign : runtime, student);
+	snprintf(verdict->expected, LAB_WORDS_BYTES,
+		 sign != NULL ? "only memory that is still there is touched"
+			      : "only what the language allows");
 	return true;
 }
 
@@ -158,7 +159,7 @@ static int blame(const char *errors, int step_rule)
 static struct verdict judge(const struct lab_options *options, const struct lab_ending *ending)
 {
 	struct verdict verdict = {.details = ""};
-	const char *table = strstr(ending->errors, "  lane  kind");
+	const char *table;
 
 	if (lab_record->passed == lab_record->total && WIFEXITED(ending->status)) {
 		verdict.well = true;
@@ -170,6 +171,8 @@ static struct verdict judge(const struct lab_options *options, const struct lab_
 		memcpy(verdict.actual, lab_record->actual, LAB_WORDS_BYTES);
 		return verdict;
 	}
+	drop_noise(ending->errors);
+	table = strstr(ending->errors, "  lane  kind");
 	verdict.rule = blame(ending->errors, lab_record->step_rule);
 	if (table != NULL)
 		verdict.details = table;

@@ -29,6 +29,7 @@ static const char lab_help[] =
 struct request {
 	const struct lab_stage *stage;
 	const char *folder;
+	bool is_named; /* the folder, on the command line */
 	const char *mutant;
 	uint64_t seed; /* 0: all */
 	bool force;
@@ -48,7 +49,7 @@ static int list_labs(bool json)
 		else
 			printf("%2u  %-14s  %s\n", stage->number, stage->name, stage->summary);
 	}
-	fputs(json ? "]\n" : "\nBegin with 'xport lab start 1'.\n", stdout);
+	fputs(json ? "]\n" : "\nBegin with 'tools/lab start 1'.\n", stdout);
 	return XPORT_OK;
 }
 
@@ -70,6 +71,7 @@ static int start_lab(const struct request *request)
 {
 	const struct lab_stage *stage = request->stage;
 	char answer[LAB_PATH], handout[LAB_PATH];
+	const char *quote;
 
 	snprintf(answer, sizeof(answer), "%s/%s", request->folder, stage->answer);
 	snprintf(handout, sizeof(handout), "%s/README.md", request->folder);
@@ -80,10 +82,11 @@ static int start_lab(const struct request *request)
 	if (copy_file(lab_source_path("labs/%s/README.md", stage->name), handout) != XPORT_OK ||
 	    copy_file(lab_source_path("labs/%s/starter.c", stage->name), answer) != XPORT_OK)
 		return XPORT_FAILED;
-	printf("Read %s, and write %s.\n"
-	       "Then: build/xport lab check %u %s\n"
-	       "The first check fails: nothing is written yet.\n",
-	       handout, answer, stage->number, request->folder);
+	quote = strchr(request->folder, ' ') != NULL ? "'" : "";
+	printf("Read %s, and write %s.\nThen: tools/lab check %u", handout, answer, stage->number);
+	if (request->is_named)
+		printf(" %s%s%s", quote, request->folder, quote);
+	puts("\nThe first check fails: nothing is written yet.");
 	return XPORT_OK;
 }
 
@@ -198,7 +201,7 @@ static int check_lab(const struct request *request)
 	if (access(answer.path, R_OK) != 0 && request->mutant != NULL)
 		return fail("lab %s has no mutant '%s'", request->stage->name, request->mutant);
 	if (access(answer.path, R_OK) != 0)
-		return fail("cannot read %s: %s ('xport lab start %u' makes one)", answer.path,
+		return fail("cannot read %s: %s ('tools/lab start %u' makes one)", answer.path,
 			    strerror(errno), request->stage->number);
 	prepare_environment();
 	lab_watch_signals();
@@ -249,7 +252,8 @@ static int choose_lab(int argc, char **argv, struct request *request)
 	if (request->stage == NULL)
 		return usage("there is no lab '%s'; 'xport lab list' lists them", argv[optind + 1]);
 	snprintf(folder, sizeof(folder), "lab-%02u", request->stage->number);
-	request->folder = optind + 2 < argc ? argv[optind + 2] : folder;
+	request->is_named = optind + 2 < argc;
+	request->folder = request->is_named ? argv[optind + 2] : folder;
 	if (optind + 3 < argc)
 		return usage("'%s' is too much", argv[optind + 3]);
 	return XPORT_OK;

@@ -114,10 +114,14 @@ static int compile(char *const *words)
 /* The names of the functions that a file defines, each between newlines. */
 static char *list_functions(const char *path)
 {
-	char *arguments[] = {"ctags", "-x", "--c-kinds=f", "--_xformat=%N", (char *)path, NULL};
+	char *arguments[] = {"ctags",	      "-x",	    "--sort=no", "--c-kinds=f",
+			     "--_xformat=%N", (char *)path, NULL};
+	int status = lab_run_tool(arguments, lab_work_path("names"), lab_work_path("errors"));
 	char *text, *names = NULL;
 
-	if (lab_run_tool(arguments, lab_work_path("names"), lab_work_path("errors")) != 0) {
+	if (status < 0)
+		return NULL;
+	if (status > 0) {
 		fail("Universal Ctags is needed; 'tools/setup run' installs it");
 		return NULL;
 	}
@@ -261,16 +265,17 @@ static bool hide(const struct lab_stage *stage)
 			   lab_work_path("answer.o"),
 			   NULL};
 	char *nm[LAB_FILES + 6] = {"nm", "-g", "-j", "--defined-only"};
-	int count = 4;
+	int count = 4, status;
 
 	for (const char *const *source = stage->sources; *source != NULL; source++)
 		nm[count++] = object_of(*source);
 	snprintf(option, sizeof(option), "--keep-global-symbols=%s", lab_work_path("symbols"));
-	if (lab_run_tool(nm, lab_work_path("symbols"), NULL) == 0 &&
-	    lab_run_tool(objcopy, NULL, NULL) == 0)
-		return true;
-	fail("the symbols of the answer could not be selected");
-	return false;
+	status = lab_run_tool(nm, lab_work_path("symbols"), NULL);
+	if (status == 0)
+		status = lab_run_tool(objcopy, NULL, NULL);
+	if (status > 0)
+		fail("the symbols of the answer could not be selected");
+	return status == 0;
 }
 
 static bool link_program(const struct lab_stage *stage, const char *executive, const char *library,

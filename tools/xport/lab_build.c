@@ -50,9 +50,8 @@ static int build(char *const *targets, bool at_hand)
 	words = lab_read_file(lab_work_path("errors"));
 	fputs(words != NULL ? words : "", stderr);
 	free(words);
-	return fail("the parts of the lab could not be built in %s; 'tools/setup run' installs "
-		    "what that needs, and the build must have its sanitizers",
-		    lab_build_path("."));
+	return fail("the parts of the lab could not be built; 'tools/setup run' installs what that "
+		    "needs, and the build must have its sanitizers");
 }
 
 int lab_prepare(const struct lab_stage *stage)

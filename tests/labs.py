@@ -66,8 +66,22 @@ def reference_passes(lab):
     assert report["ok"] and len(report["runs"]) == 2, report
 
 
+def broken_rule(mutant):
+    return int(re.match(r"/\* Breaks rule (\d+): .*", mutant.read_text()).group(1))
+
+
+def mutants(lab):
+    return sorted((ROOT / "labs" / lab / "mutants").glob("*.c"))
+
+
+def every_rule_has_a_mutant(lab):
+    handout = (ROOT / "labs" / lab / "README.md").read_text()
+    rules = {int(number) for number in re.findall(r"^(\d+)\. ", handout, re.MULTILINE)}
+    assert {broken_rule(mutant) for mutant in mutants(lab)} == rules, rules
+
+
 def mutant_is_killed(lab, mutant):
-    rule = int(re.match(r"/\* Breaks rule (\d+): .*", mutant.read_text()).group(1))
+    rule = broken_rule(mutant)
     run = last_run(check(lab, "--mutant", mutant.stem))
     assert not run["ok"], "it survives"
     assert run["executive"] == "simulator", "only the host's luck kills it"
@@ -246,9 +260,10 @@ LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/starter.c"))
 CASES = [(f"answer: {name}", answer_is_reported, name) for name in ANSWERS]
 for name in LABS:
     CASES += [(f"{name}: the starter compiles and fails", starter_compiles_and_fails, name),
-              (f"{name}: the reference passes", reference_passes, name)]
+              (f"{name}: the reference passes", reference_passes, name),
+              (f"{name}: every rule has a mutant", every_rule_has_a_mutant, name)]
     CASES += [(f"{name}: {mutant.stem} is killed", mutant_is_killed, name, mutant)
-              for mutant in sorted((ROOT / "labs" / name / "mutants").glob("*.c"))]
+              for mutant in mutants(name)]
 CASES += [(function.__name__.replace("_", " "), function) for function in (
     lists_what_there_is, says_what_is_wrong, reports_in_words, reports_are_the_same_every_time,
     interrupted, two_at_once, needs_no_right_to_write, leaks_nothing)]

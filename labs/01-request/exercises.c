@@ -213,6 +213,34 @@ static void queue_in_order(void *context)
 	end_queue(&queue);
 }
 
+/* A canceller has taken the first request's routine, and has not come to the lock yet. */
+static void canceller_on_its_way(void *context)
+{
+	driver_cancel *routine;
+	struct queue queue;
+	struct irp *irp;
+
+	(void)context;
+	build_queue(&queue);
+	io_call_driver(&queue.device, queue.irps[0]);
+	io_call_driver(&queue.device, queue.irps[1]);
+	step(RULE_OWNER, "two requests are queued; a canceller takes the cancel routine of the "
+			 "first, and is held up");
+	routine = io_set_cancel_routine(queue.irps[0], NULL);
+	expect_true(RULE_OWNER, routine != NULL, "a queued request has a cancel routine",
+		    "it has none");
+	step(RULE_OWNER, "the oldest is removed: it must be the second");
+	irp = remove_next(&queue);
+	expect_true(RULE_OWNER, irp == queue.irps[1], "the second request",
+		    irp == NULL ? "none" : "the first, which is the canceller's");
+	io_finish_request(irp, STATUS_SUCCESS, 0);
+	step(RULE_OWNER, "the canceller goes on");
+	routine(&queue.device, queue.irps[0]);
+	expect_number(RULE_OWNER, "completions of the first request", 1, queue.completed[0]);
+	expect_number(RULE_USERS, "users of the empty queue", 0, queue.users);
+	end_queue(&queue);
+}
+
 static void cancelled_before(void *context)
 {
 	struct queue queue;
@@ -289,6 +317,7 @@ static const struct lab_exercise exercises[] = {
 	{"a completion routine takes the request back", take_back},
 	{"a thread waits for its request", synchronous},
 	{"the queue keeps its order, and cancelled requests leave it", queue_in_order},
+	{"a canceller is on its way while a request is removed", canceller_on_its_way},
 	{"a request is cancelled before it is queued", cancelled_before},
 	{"a cancelled request is completed with no lock held", completed_without_lock},
 	{"insert, remove and cancel at the same time", race},

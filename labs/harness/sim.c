@@ -2,5 +2,5 @@
 #include "private.h"
 
 const char lab_executive[] = "simulator";
-const unsigned lab_repetitions = 100;
+const unsigned lab_repetitions = 500;
 const bool lab_can_repeat = true;

@@ -66,6 +66,32 @@ def reference_passes(lab):
     assert report["ok"] and len(report["runs"]) == 2, report
 
 
+def functions(*files):
+    """Name, file, first and last line of the functions that the files define."""
+    out = subprocess.run(["ctags", "-x", "--sort=no", "--c-kinds=f",
+                          "--_xformat=%N %{line} %{end} %F", *map(str, files)],
+                         capture_output=True, text=True, check=True).stdout
+    return [line.split(" ", 3) for line in out.splitlines()]
+
+
+def own_words_pass(lab):
+    """The reference's text of what the starter leaves out, as a student would hand it in."""
+    stage = next(stage for stage in json.loads(xport("list", "--json").stdout)
+                 if stage["name"] == lab)
+    folder = SCRATCH / f"own {lab}"
+    assert xport("start", lab, folder).returncode == 0
+    wanted = [name for name, *_ in functions(folder / stage["answer"])]
+    text = ""
+    for name, first, last, file in functions(*(ROOT / source for source in stage["sources"])):
+        if name in wanted:
+            wanted.remove(name)
+            lines = pathlib.Path(file).read_text().splitlines()
+            text += "\n".join(lines[int(first) - 1:int(last)]) + "\n\n"
+    assert not wanted, wanted
+    (folder / stage["answer"]).write_text(text)
+    assert check(lab, folder)["ok"]
+
+
 def broken_rule(mutant):
     return int(re.match(r"/\* Breaks rule (\d+): .*", mutant.read_text()).group(1))
 
@@ -261,6 +287,7 @@ CASES = [(f"answer: {name}", answer_is_reported, name) for name in ANSWERS]
 for name in LABS:
     CASES += [(f"{name}: the starter compiles and fails", starter_compiles_and_fails, name),
               (f"{name}: the reference passes", reference_passes, name),
+              (f"{name}: the reference's text passes as an answer", own_words_pass, name),
               (f"{name}: every rule has a mutant", every_rule_has_a_mutant, name)]
     CASES += [(f"{name}: {mutant.stem} is killed", mutant_is_killed, name, mutant)
               for mutant in mutants(name)]

@@ -38,14 +38,22 @@ struct request {
 
 /* ---- list ----------------------------------------------------------------------------------- */
 
+static void list_as_json(const struct lab_stage *stage)
+{
+	printf("%s{\"number\":%u,\"name\":\"%s\",\"answer\":\"%s\",\"summary\":\"%s\",\"sources\":"
+	       "[",
+	       stage == lab_stages ? "[" : ",\n ", stage->number, stage->name, stage->answer,
+	       stage->summary);
+	for (const char *const *source = stage->sources; *source != NULL; source++)
+		printf("%s\"%s\"", source == stage->sources ? "" : ",", *source);
+	fputs("]}", stdout);
+}
+
 static int list_labs(bool json)
 {
 	for (const struct lab_stage *stage = lab_stages; stage->name != NULL; stage++) {
 		if (json)
-			printf("%s{\"number\":%u,\"name\":\"%s\",\"answer\":\"%s\",\"summary\":\"%s"
-			       "\"}",
-			       stage == lab_stages ? "[" : ",\n ", stage->number, stage->name,
-			       stage->answer, stage->summary);
+			list_as_json(stage);
 		else
 			printf("%2u  %-14s  %s\n", stage->number, stage->name, stage->summary);
 	}

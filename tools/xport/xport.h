@@ -12,6 +12,7 @@
  *   monitor.h    a thread that looks at a running transfer: progress, and silence
  *   progress.h   the line on the terminal
  *   interrupt.h  what happens on Ctrl-C
+ *   lab.h        the labs, and how an answer becomes a program
  *
  * A verb returns the exit status. Whatever goes wrong is one line on standard error, printed where
  * it is found, by fail() or usage(), whose result is passed up.

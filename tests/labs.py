@@ -131,6 +131,10 @@ ANSWERS = {
     "a static helper": (
         "static int32_t nothing;\n\nstatic int32_t look(void)\n{\n\treturn nothing;\n}\n\n" +
         before_call("look();"), None),
+    "a helper that is declared first": (
+        before_call("look();").replace("int64_t tdi", "static void look(void);\n\nint64_t tdi")
+        + "\nstatic void look(void)\n{\n}\n", None),
+    "lines that end in two characters": (GOOD.replace("\n", "\r\n"), None),
     "output of its own": (before_call('printf("here\\n");'), None),
     "a null pointer": (before_call("irp = NULL; flags = irp->flags;"),
                        "null pointer.* at send_sync.c"),
@@ -167,13 +171,13 @@ ANSWERS = {
 def answer(name, text):
     folder = SCRATCH / name.replace("/", " ")
     folder.mkdir()
-    (folder / "send_sync.c").write_text(text)
+    (folder / "send_sync.c").write_bytes(text.encode())
     return folder
 
 
 def answer_is_reported(name):
     text, wanted = ANSWERS[name]
-    report = check(2, answer(name, text))
+    report = check(2, f"{answer(name, text)}/")
     if wanted is None:
         assert report["ok"] and len(report["runs"]) == 2, report
         return

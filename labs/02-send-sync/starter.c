@@ -1,6 +1,6 @@
 /*
  * Lab 02: your tdi_send_stream, the only function of src/tdi/send_sync.c. See README.md. Helpers of
- * your own are static, and stand before the function that uses them.
+ * your own are static.
  */
 #include "tdi/tdi.h"
 

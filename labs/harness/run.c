@@ -1,8 +1,8 @@
 /*
  * Runs the exercises in a process of their own, so that their end, whatever it is, has a witness.
  *
- * The child runs them with CUnit, in order, and stops at the first that fails. Every run of an
- * exercise has LIMIT_SECONDS; then an alarm ends the child.
+ * The child runs them with CUnit, in order, and stops at the first that fails. All runs of an
+ * exercise together have LIMIT_SECONDS; then an alarm ends the child.
  */
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
@@ -19,7 +19,7 @@
 
 #include "private.h"
 
-enum { LIMIT_SECONDS = 5, ERRORS_BYTES = 64 << 10 };
+enum { LIMIT_SECONDS = 10, ERRORS_BYTES = 64 << 10 };
 
 static uint64_t only_seed;
 
@@ -28,7 +28,6 @@ static void begin_run(uint64_t seed)
 	lab_record->seed = seed;
 	lab_record->step_count = 0;
 	lab_record->step_rule = 0;
-	alarm(LIMIT_SECONDS);
 }
 
 /* Each executive reports why it could not end; the exit tells that there is such a report. */
@@ -46,6 +45,7 @@ static void run_next_exercise(void)
 {
 	const struct lab_exercise *exercise = &lab_under_check.exercises[lab_record->exercise];
 
+	alarm(LIMIT_SECONDS);
 	if (only_seed != 0)
 		run_under_seed(exercise, only_seed);
 	for (uint64_t seed = 1; only_seed == 0 && seed <= lab_repetitions; seed++)

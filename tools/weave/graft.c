@@ -9,7 +9,7 @@
  * no reference has or which comes twice: nothing of a student's disappears silently.
  *
  * With -s a definition with a new name is put in if no other file can see it (static, or a type):
- * it stays with the definition that follows it in PATCH, or with the last one.
+ * it stays, as do prototypes, with the definition that follows it in PATCH, or with the last one.
  *
  * #line keeps compiler messages and debuggers at the file in which each line was written.
  */
@@ -192,6 +192,10 @@ static struct replacement *list_replacements(const struct job *job, const struct
 	for (unsigned i = 0; i < patch->definition_count; i++) {
 		const struct definition *definition = &patch->definitions[i];
 
+		/* Prototypes of new functions go along; others do no harm. */
+		if (job->allow_new && definition->kind == DEFINITION_PROTOTYPE &&
+		    !definition->nested && new_first == 0)
+			new_first = definition->first;
 		if (!is_piece(definition))
 			continue;
 		if (find_target(job, patch, definition, &list[*count])) {

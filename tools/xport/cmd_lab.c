@@ -250,6 +250,13 @@ static int parse_options(int argc, char **argv, struct request *request)
 	return XPORT_OK;
 }
 
+/* A shell's completion adds one. */
+static void trim_slashes(char *path)
+{
+	for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--)
+		path[end - 1] = '\0';
+}
+
 static int choose_lab(int argc, char **argv, struct request *request)
 {
 	static char folder[32];
@@ -262,6 +269,8 @@ static int choose_lab(int argc, char **argv, struct request *request)
 	snprintf(folder, sizeof(folder), "lab-%02u", request->stage->number);
 	request->is_named = optind + 2 < argc;
 	request->folder = request->is_named ? argv[optind + 2] : folder;
+	if (request->is_named)
+		trim_slashes(argv[optind + 2]);
 	if (optind + 3 < argc)
 		return usage("'%s' is too much", argv[optind + 3]);
 	return XPORT_OK;

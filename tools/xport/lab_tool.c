@@ -30,6 +30,8 @@ void lab_watch_signals(void)
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	struct sigaction action = {.sa_handler = end_tool}, before;
 
+	signal(SIGPIPE,
+	       SIG_IGN); /* a reader who has seen enough does not keep the work from going */
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			sigaction(numbers[i], &action, NULL);

@@ -173,13 +173,8 @@ static bool graft(const struct lab_stage *stage, const char *answer, char **comp
  */
 static bool complain_of_syntax(const struct lab_stage *stage, const char *answer, char **complaint)
 {
-	char *words[] = {"-fsyntax-only",
-			 "-w",
-			 "-fno-diagnostics-show-caret",
-			 "-include",
-			 (char *)stage->header,
-			 (char *)answer,
-			 NULL};
+	char *words[] = {"-fsyntax-only",	"-w",		"-include",
+			 (char *)stage->header, (char *)answer, NULL};
 	char *errors, *better = NULL, *rest = NULL;
 	size_t length = 0;
 	FILE *text;

@@ -324,7 +324,7 @@ try "a bad rtt is refused" refused 'rtt' wan up --rtt tomorrow
 try "a bad rate is refused" refused 'rate' demo --rate fast
 try "exec on a wan that is not up says so" refused 'up' wan exec --name "none-$$" a -- true
 try "a demo of an empty file is refused" refused 'empty' demo empty
-for verb in "" send recv wan demo doctor; do
+for verb in "" send recv wan demo lab doctor; do
 	try "help for '$verb'" help_of $verb
 done
 try "doctor tells about this machine" "$xport" doctor

@@ -9,5 +9,6 @@ void register_suites(void)
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();
+	register_tcp_refusal_suite();
 	register_publish_suite();
 }

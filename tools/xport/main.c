@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lab.h"
 #include "wan.h"
 
 #ifndef XPORT_VERSION
@@ -26,6 +27,9 @@ static const struct verb verbs[] = {
 	{"recv", cmd_recv, "receive a file"},
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
+	{"lab", cmd_lab, "take a stage out, write it yourself, and have it checked"},
+	{"sim", cmd_sim, "search the orders of events of a scenario for one that fails"},
+	{"replay", cmd_sim, "run the one order of events that was found to fail"},
 	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 

@@ -357,7 +357,6 @@ ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *r
 	lane->processor = sim_state.current->processor;
 	thread->routine = routine;
 	thread->context = context;
-	ke_initialize_event(&thread->terminated, NOTIFICATION_EVENT, false);
 	thread->executive = (uintptr_t)lane;
 	sim_order_before(&lane->wake_order);
 	sim_lane_ready(lane);

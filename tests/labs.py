@@ -209,7 +209,7 @@ def says_what_is_wrong():
     is_refused("no lab '9'", "check", 9)
     is_refused("which lab", "check")
     is_refused("no mutant 'nix'", "check", 1, "--mutant", "nix")
-    is_refused("--seed", "check", 1, "--seed", "x")
+    is_refused("no token", "check", 1, "--mutant", "reference", "--again", "x")
     is_refused("none of list, start, check", "fly")
     is_refused("cannot make .*: No such", "start", 1, "no/where")
     (SCRATCH / "a file").touch()
@@ -218,11 +218,13 @@ def says_what_is_wrong():
 
 def reports_in_words():
     words = xport("check", 1, "--mutant", "takes_routine_first").stdout
-    for part in ("Exercise ", "  1. ", "  expected  ", "  actual    ", "  Rule 01.7: ", "--seed "):
+    for part in ("Exercise ", "  1. ", "  expected  ", "  actual    ", "  Rule 01.7: ", "--again "):
         assert part in words, words
-    seed = re.search(r"--seed (\d+)", words).group(1)
-    again = xport("check", 1, "--mutant", "takes_routine_first", "--seed", seed).stdout
-    assert again == words, again
+    token = re.search(r"--again (\S+)", words).group(1)
+    again = xport("check", 1, "--mutant", "takes_routine_first", "--again", token).stdout
+    assert again.splitlines()[1:] == words.splitlines()[1:], again
+    well = xport("check", 1, "--mutant", "reference", "--again", token)
+    assert well.returncode == 0, well
     assert max(map(len, words.splitlines())) <= 100, words
 
 

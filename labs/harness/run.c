@@ -21,23 +21,12 @@
 
 enum { LIMIT_SECONDS = 10, ERRORS_BYTES = 64 << 10 };
 
-static uint64_t only_seed;
+static enum lab_job job;
 
-static void begin_run(uint64_t seed)
+void lab_begin_run(void)
 {
-	lab_record->seed = seed;
 	lab_record->step_count = 0;
 	lab_record->step_rule = 0;
-}
-
-/* Each executive reports why it could not end; the exit tells that there is such a report. */
-static void run_under_seed(const struct lab_exercise *exercise, uint64_t seed)
-{
-	struct ke_options options = {.processors = 2, .seed = seed};
-
-	begin_run(seed);
-	if (ke_run(&options, exercise->run, NULL) != STATUS_SUCCESS)
-		_exit(1);
 }
 
 /* A CUnit test has no argument: the record says which exercise is next. */
@@ -46,10 +35,7 @@ static void run_next_exercise(void)
 	const struct lab_exercise *exercise = &lab_under_check.exercises[lab_record->exercise];
 
 	alarm(LIMIT_SECONDS);
-	if (only_seed != 0)
-		run_under_seed(exercise, only_seed);
-	for (uint64_t seed = 1; only_seed == 0 && seed <= lab_repetitions; seed++)
-		run_under_seed(exercise, seed);
+	lab_run_exercise(exercise, job);
 	CU_PASS(exercise->says);
 	lab_record->passed++;
 	if (lab_record->exercise + 1 < lab_record->total)
@@ -78,6 +64,11 @@ static _Noreturn void be_child(int errors)
 	dup2(STDERR_FILENO, STDOUT_FILENO); /* what the answer prints is no part of the report */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	dup2(errors, STDERR_FILENO);
+	if (job != LAB_SEARCH) {
+		alarm(LIMIT_SECONDS);
+		lab_run_exercise(&lab_under_check.exercises[lab_record->exercise], job);
+		_exit(0);
+	}
 	register_exercises();
 	CU_run_all_tests();
 	CU_cleanup_registry();
@@ -93,12 +84,14 @@ static char *read_errors(int fd)
 	return text;
 }
 
-static struct lab_ending run_in_child(void)
+static struct lab_ending run_in_child(enum lab_job wanted)
 {
 	struct lab_ending ending = {0};
 	int errors = memfd_create("errors", 0);
 	pid_t child;
 
+	job = wanted;
+	lab_record->failed = 0;
 	fflush(NULL);
 	child = fork();
 	if (child == 0)
@@ -119,7 +112,7 @@ static struct lab_options parse(int argc, char **argv)
 	struct lab_options options = {.handout = "README.md", .student = ""};
 	int option;
 
-	while ((option = getopt(argc, argv, "r:f:s:j")) != -1) {
+	while ((option = getopt(argc, argv, "r:f:s:jw")) != -1) {
 		switch (option) {
 		case 'r':
 			options.handout = optarg;
@@ -128,10 +121,12 @@ static struct lab_options parse(int argc, char **argv)
 			options.student = optarg;
 			break;
 		case 's':
-			options.seed = strtoull(optarg, NULL, 0);
+			options.again = optarg;
 			break;
 		case 'j':
 			options.json = true;
+			break;
+		case 'w': /* in words */
 			break;
 		default:
 			exit(2);
@@ -140,13 +135,67 @@ static struct lab_options parse(int argc, char **argv)
 	return options;
 }
 
+/* Has a failed run once more, as it is told to; if that does not fail alike, the first one counts.
+ */
+static void repeat(const struct lab_options *options, enum lab_job wanted,
+		   struct lab_ending *ending)
+{
+	struct lab_record before = *lab_record;
+	struct lab_ending again = run_in_child(wanted);
+	int rule, rule_again;
+
+	lab_judge(options, &again, &rule_again);
+	if (!WIFEXITED(again.status) || WEXITSTATUS(again.status) != 0) {
+		struct lab_record after = *lab_record;
+
+		*lab_record = before;
+		lab_judge(options, ending, &rule);
+		*lab_record = after;
+		if (rule == rule_again) {
+			free(ending->errors);
+			*ending = again;
+			lab_take_failure();
+			return;
+		}
+	}
+	free(again.errors);
+	*lab_record = before;
+}
+
+static struct lab_ending check(const struct lab_options *options)
+{
+	enum { FEW = 2 };
+	struct lab_ending ending;
+	int exercise, rule;
+
+	if (options->again != NULL) {
+		exercise = lab_read_token(options->again);
+		if (exercise < 0) {
+			fprintf(stderr, "lab: '%s' is no token of this lab's\n", options->again);
+			exit(2);
+		}
+		lab_record->exercise = (uint32_t)exercise;
+		ending = run_in_child(LAB_DRAW);
+		if (WIFEXITED(ending.status) && WEXITSTATUS(ending.status) == 0)
+			lab_record->passed = lab_record->total; /* as far as was asked */
+		return ending;
+	}
+	ending = run_in_child(LAB_SEARCH);
+	if (!lab_can_repeat || lab_judge(options, &ending, &rule))
+		return ending;
+	lab_take_failure();
+	if (lab_deviations() > FEW)
+		repeat(options, LAB_SHRINK, &ending);
+	repeat(options, LAB_DRAW, &ending);
+	return ending;
+}
+
 int main(int argc, char **argv)
 {
 	struct lab_options options = parse(argc, argv);
 	struct lab_ending ending;
 	bool well;
 
-	only_seed = options.seed;
 	lab_record = mmap(NULL, sizeof(*lab_record), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (lab_record == MAP_FAILED) {
@@ -155,7 +204,8 @@ int main(int argc, char **argv)
 	}
 	while (lab_under_check.exercises[lab_record->total].says != NULL)
 		lab_record->total++;
-	ending = run_in_child();
+	lab_prepare_runs();
+	ending = check(&options);
 	well = lab_tell(&options, &ending);
 	free(ending.errors);
 	return well ? 0 : 1;

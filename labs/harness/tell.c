@@ -272,8 +272,14 @@ static void tell_in_words(const struct lab_options *options, const struct verdic
 	}
 	printf("  Read:   build/book/%s.html#rule-%.2s.%d ('ninja -C build book' makes it)\n",
 	       lab_under_check.name, lab_under_check.name, verdict->rule);
-	if (lab_can_repeat)
-		printf("  Again:  add --seed %llu\n", (unsigned long long)lab_record->seed);
+	if (lab_can_repeat) {
+		fputs("  Again:  add --again ", stdout);
+		lab_print_token();
+		puts("\n\n  The order of events ('>' another context goes on, '!' while one could "
+		     "have "
+		     "gone on):");
+		lab_print_drawing();
+	}
 	if (verdict->details[0] != '\0') {
 		puts("\n  Who was where:");
 		print_details(verdict->details);
@@ -308,7 +314,12 @@ static void tell_as_json(const struct lab_options *options, const struct verdict
 	       lab_record->passed, lab_record->total, verdict->well ? "true" : "false");
 	if (!verdict->well) {
 		print_member("exercise", lab_under_check.exercises[lab_record->exercise].says);
-		printf(",\"seed\":%llu,\"steps\":[", (unsigned long long)lab_record->seed);
+		if (lab_can_repeat) {
+			fputs(",\"token\":\"", stdout);
+			lab_print_token();
+			printf("\",\"deviations\":%u", lab_deviations());
+		}
+		fputs(",\"steps\":[", stdout);
 		for (uint32_t i = 0; i < kept_steps(); i++) {
 			fputs(i > 0 ? "," : "", stdout);
 			print_string(lab_record->steps[i]);
@@ -323,6 +334,14 @@ static void tell_as_json(const struct lab_options *options, const struct verdict
 		print_member("details", verdict->details);
 	}
 	puts("}");
+}
+
+bool lab_judge(const struct lab_options *options, const struct lab_ending *ending, int *rule)
+{
+	struct verdict verdict = judge(options, ending);
+
+	*rule = verdict.rule;
+	return verdict.well;
 }
 
 bool lab_tell(const struct lab_options *options, const struct lab_ending *ending)

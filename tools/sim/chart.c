@@ -67,19 +67,56 @@ static void print_event(FILE *stream, unsigned column, uint32_t number,
 		(int)(column * WIDTH), "", event->irql, "", place);
 }
 
+/*
+ * Which steps are shown: of a long stretch of one lane only both ends, for what matters is where
+ * another goes on.
+ */
+static bool is_shown(const struct ke_sim_event *events, uint32_t count, uint32_t index)
+{
+	enum { END = 3 };
+	uint32_t first = index, last = index;
+
+	while (first > 0 && !events[first].switched && index - first <= END)
+		first--;
+	while (last + 1 < count && !events[last + 1].switched && last - index <= END)
+		last++;
+	return index - first < END || last - index < END;
+}
+
+/* The first step such that those shown from it on fit into the lines. */
+static uint32_t find_first(const struct ke_sim_event *events, uint32_t count)
+{
+	uint32_t first = count, lines = 2;
+
+	while (first > 0 && lines < CHART_LINES) {
+		first--;
+		/* A gap takes a line of its own. */
+		lines += is_shown(events, count, first) ||
+			 (first + 1 < count && is_shown(events, count, first + 1));
+	}
+	return lines < CHART_LINES ? first : first + 1;
+}
+
 void print_chart(FILE *stream, const struct ke_sim_event *events, uint32_t count, uint32_t total)
 {
-	uint32_t shown = count < CHART_LINES - 2 ? count : CHART_LINES - 2;
-	uint32_t first = count - shown;
+	uint32_t first = find_first(events, count);
 	struct columns columns = {0};
+	bool shown = true;
 
 	for (uint32_t i = first; i < count; i++)
 		column_of(&columns, &events[i]);
 	print_head(stream, &columns);
 	if (first > 0)
 		fprintf(stream, "         ... %u steps before\n", first);
-	for (uint32_t i = first; i < count; i++)
-		print_event(stream, column_of(&columns, &events[i]), i + 1, &events[i]);
+	for (uint32_t i = first; i < count; i++) {
+		bool before = shown;
+
+		shown = is_shown(events, count, i);
+		if (shown)
+			print_event(stream, column_of(&columns, &events[i]), i + 1, &events[i]);
+		else if (before)
+			fputs("         ...\n", stream);
+	}
 	if (total > count)
 		fprintf(stream, "         ... and %u steps that were not kept\n", total - count);
 }

@@ -69,17 +69,12 @@ static void note_size(struct sim_progress *progress, const struct ke_sim_report 
 		progress->most_lanes = report->lanes;
 }
 
-/* What the run has chosen is a schedule by itself, whatever strategy chose it. */
-static void keep_finding(struct sim_board *board, const struct ke_sim_report *report,
-			 unsigned processors)
+/* What a run has chosen is a schedule by itself, whatever strategy chose it. */
+void explore_take_running(struct sim_board *board, unsigned processors)
 {
-	struct sim_finding *finding = &board->finding;
-	struct sim_schedule *schedule = &finding->schedule;
+	struct sim_schedule *schedule = &board->finding.schedule;
 	uint32_t kept = board->record.deviation_count;
 
-	finding->found = true;
-	snprintf(finding->rule, sizeof(finding->rule), "%s", rule_of(report));
-	memcpy(finding->text, report->text, sizeof(finding->text));
 	schedule->processors = processors;
 	schedule->requests = board->running_requests;
 	schedule->fail_allocation = board->running_failure;
@@ -87,6 +82,17 @@ static void keep_finding(struct sim_board *board, const struct ke_sim_report *re
 	if (kept > SIM_DEVIATIONS)
 		kept = SIM_DEVIATIONS;
 	memcpy(schedule->deviations, board->deviations, kept * sizeof(schedule->deviations[0]));
+}
+
+static void keep_finding(struct sim_board *board, const struct ke_sim_report *report,
+			 unsigned processors)
+{
+	struct sim_finding *finding = &board->finding;
+
+	finding->found = true;
+	snprintf(finding->rule, sizeof(finding->rule), "%s", rule_of(report));
+	memcpy(finding->text, report->text, sizeof(finding->text));
+	explore_take_running(board, processors);
 }
 
 /* Runs the scenario by the plan. True when it fails by a rule that counts. */
@@ -268,9 +274,7 @@ static enum outcome search_samples(struct explorer *explorer)
 bool explore_here(const struct sim_search *search, struct sim_board *board)
 {
 	/* The cap on the bounded part, so that a large scenario is sampled too. */
-	const uint64_t share_ns = search->budget_ns / 4 > UINT64_C(1000000000)
-					  ? search->budget_ns / 4
-					  : UINT64_C(1000000000);
+	const uint64_t share_ns = search->budget_ns / 2;
 	struct explorer explorer = {.search = search, .board = board, .begun_ns = now_ns()};
 	uint64_t end_ns = explorer.begun_ns + search->budget_ns;
 	unsigned flags = ke_sim_set_flags(KE_SIM_CATCH | KE_SIM_QUIET);

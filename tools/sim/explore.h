@@ -100,6 +100,9 @@ struct sim_board {
 /* Searches in this process; a crash ends it. True when something was found. */
 bool explore_here(const struct sim_search *search, struct sim_board *board);
 
+/* The schedule of the run that is under way, or in which its process has died; see the board. */
+void explore_take_running(struct sim_board *board, unsigned processors);
+
 /* One run of a schedule, in this process; fills the finding in. `events` may be NULL. */
 bool explore_run(const struct sim_scenario *scenario, const struct sim_schedule *schedule,
 		 struct sim_board *board, struct ke_sim_event *events, uint32_t event_room);

@@ -76,8 +76,6 @@ static void keep_crash(const struct child *child, int status, unsigned processor
 		       struct sim_board *board)
 {
 	struct sim_finding *finding = &board->finding;
-	struct sim_schedule *schedule = &finding->schedule;
-	uint32_t kept = board->record.deviation_count;
 	ssize_t got;
 
 	*finding = (struct sim_finding){.found = true};
@@ -86,13 +84,7 @@ static void keep_crash(const struct child *child, int status, unsigned processor
 	if (got <= 0)
 		snprintf(finding->text, sizeof(finding->text), "the run died of signal %d (%s)\n",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
-	schedule->processors = processors;
-	schedule->requests = board->running_requests;
-	schedule->fail_allocation = board->running_failure;
-	schedule->deviation_count = kept;
-	if (kept > SIM_DEVIATIONS)
-		kept = SIM_DEVIATIONS;
-	memcpy(schedule->deviations, board->deviations, kept * sizeof(schedule->deviations[0]));
+	explore_take_running(board, processors);
 }
 
 static bool finish_child(const struct child *child, int status, unsigned processors,

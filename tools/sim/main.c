@@ -210,7 +210,7 @@ static int search(struct sim_command *command)
 	return found ? XPORT_FAILED : XPORT_OK;
 }
 
-static int cmd_sim(int argc, char **argv)
+static int run_sim(int argc, char **argv)
 {
 	struct sim_command command = {.search = {.processors = 2,
 						 .seed = 1,
@@ -315,7 +315,7 @@ static int replay(const struct replay_command *command, const struct sim_scenari
 	return XPORT_FAILED;
 }
 
-static int cmd_replay(int argc, char **argv)
+static int run_replay(int argc, char **argv)
 {
 	static struct sim_schedule schedule;
 	struct replay_command command = {.gdb = false};
@@ -349,9 +349,9 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		set_verb(argv[1]);
 	if (argc > 1 && strcmp(argv[1], "sim") == 0)
-		return cmd_sim(argc - 1, argv + 1);
+		return run_sim(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "replay") == 0)
-		return cmd_replay(argc - 1, argv + 1);
+		return run_replay(argc - 1, argv + 1);
 	fputs("xport-sim: this is a part of xport; use 'xport sim' and 'xport replay'\n", stderr);
 	return XPORT_USAGE;
 }

@@ -10,7 +10,7 @@
 static const char lab_help[] =
 	"usage: xport lab list [--json]\n"
 	"       xport lab start N [DIR] [--force]\n"
-	"       xport lab check N [DIR] [--mutant NAME] [--seed N] [--json]\n"
+	"       xport lab check N [DIR] [--mutant NAME] [--again TOKEN] [--json]\n"
 	"\n"
 	"Labs: a stage of xport is taken out, and you write it. 'start' puts the handout and a\n"
 	"starter into DIR, which is ./lab-NN unless given. 'check' puts your functions in place "
@@ -23,7 +23,7 @@ static const char lab_help[] =
 	"  --mutant NAME  check: not DIR but one of the lab's known mistakes; 'reference' is "
 	"none,\n"
 	"                 and 'starter' what start hands out\n"
-	"  --seed N       check: only this run of each exercise, as a report names it\n"
+	"  --again TOKEN  check: only the order of events that a report names\n"
 	"  --json         print JSON\n";
 
 struct request {
@@ -31,7 +31,7 @@ struct request {
 	const char *folder;
 	bool is_named; /* the folder, on the command line */
 	const char *mutant;
-	uint64_t seed; /* 0: all */
+	const char *again; /* a token, or NULL */
 	bool force;
 	bool json;
 };
@@ -122,20 +122,16 @@ static struct lab_answer choose_answer(const struct request *request)
 static bool run_program(const struct request *request, const struct lab_answer *answer,
 			const char *executive)
 {
-	char seed[32];
 	char *arguments[] = {lab_work_path("%s", executive),
 			     "-r",
 			     lab_source_path("labs/%s/README.md", request->stage->name),
 			     "-f",
 			     (char *)answer->path,
-			     "-s",
-			     seed,
-			     request->json ? "-j" : NULL,
+			     request->json ? "-j" : "-w",
+			     request->again != NULL ? "-s" : NULL,
+			     (char *)request->again,
 			     NULL};
-	int status;
-
-	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)request->seed);
-	status = lab_run_tool(arguments, NULL, NULL);
+	int status = lab_run_tool(arguments, NULL, NULL);
 
 	if (status > 1)
 		fail("the program that runs the exercises ended with status %d", status);
@@ -161,7 +157,7 @@ static int run_programs(const struct request *request, const struct lab_answer *
 		fputs(",\"runs\":[", stdout);
 	well = run_program(request, answer, "simulator");
 	/* What failed in the simulator, under a schedule that can be had again, is the answer. */
-	if (well) {
+	if (well && request->again == NULL) {
 		if (request->json)
 			putchar(',');
 		well = run_program(request, answer, "host");
@@ -228,7 +224,7 @@ static int parse_options(int argc, char **argv, struct request *request)
 {
 	static const struct option table[] = {{"force", no_argument, NULL, 'f'},
 					      {"mutant", required_argument, NULL, 'm'},
-					      {"seed", required_argument, NULL, 's'},
+					      {"again", required_argument, NULL, 'a'},
 					      {"json", no_argument, NULL, 'j'},
 					      {NULL, 0, NULL, 0}};
 	int option;
@@ -239,9 +235,8 @@ static int parse_options(int argc, char **argv, struct request *request)
 			request->force = true;
 		else if (option == 'm')
 			request->mutant = optarg;
-		else if (option == 's' &&
-			 parse_count("--seed", optarg, 1, UINT64_MAX, &request->seed) == XPORT_OK)
-			continue;
+		else if (option == 'a')
+			request->again = optarg;
 		else if (option == 'j')
 			request->json = true;
 		else

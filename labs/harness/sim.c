@@ -105,7 +105,7 @@ unsigned lab_deviations(void)
 int lab_read_token(const char *token)
 {
 	char name[64], *end;
-	bool other_program; /* the answer has changed: that is why one looks again */
+	bool other_program;
 	unsigned long exercise;
 
 	if (!parse_token(token, name, sizeof(name), &failed, &other_program))
@@ -120,7 +120,7 @@ void lab_print_token(void)
 	char name[16];
 
 	snprintf(name, sizeof(name), "%u", lab_record->exercise + 1);
-	print_token(stdout, name, &failed);
+	print_token(stdout, name, 0, &failed);
 }
 
 void lab_print_drawing(void)

@@ -28,9 +28,10 @@ uint32_t program_hash(void)
 	return hash;
 }
 
-void print_token(FILE *stream, const char *scenario, const struct sim_schedule *schedule)
+void print_token(FILE *stream, const char *scenario, uint32_t program,
+		 const struct sim_schedule *schedule)
 {
-	fprintf(stream, "%s@%08x:p%ur%u", scenario, program_hash(), schedule->processors,
+	fprintf(stream, "%s@%08x:p%ur%u", scenario, program, schedule->processors,
 		schedule->requests);
 	if (schedule->fail_allocation != 0)
 		fprintf(stream, "a%llu", (unsigned long long)schedule->fail_allocation);
@@ -78,7 +79,7 @@ static bool take_hash(const char **text, bool *other_program)
 
 	if (**text != '@' || end != *text + 9)
 		return false;
-	*other_program = hash != program_hash();
+	*other_program = hash != 0 && hash != program_hash();
 	*text = end;
 	return true;
 }

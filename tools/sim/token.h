@@ -9,7 +9,9 @@
 /* Of the program that runs, with all that it is linked from. */
 uint32_t program_hash(void);
 
-void print_token(FILE *stream, const char *scenario, const struct sim_schedule *schedule);
+/* `program`: program_hash(), or 0 where what the token is tried on is meant to change. */
+void print_token(FILE *stream, const char *scenario, uint32_t program,
+		 const struct sim_schedule *schedule);
 
 /*
  * Takes a token apart. False when it is none. *other_program tells that another build made it, so

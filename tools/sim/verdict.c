@@ -121,7 +121,7 @@ bool tell_failure(FILE *stream, const struct sim_scenario *scenario, struct sim_
 		schedule->requests == 1 ? "" : "s");
 	print_chart(stream, events, count, board->record.event_count);
 	fprintf(stream, "\n%s\nxport replay ", board->finding.text);
-	print_token(stream, scenario->name, schedule);
+	print_token(stream, scenario->name, program_hash(), schedule);
 	putc('\n', stream);
 	return true;
 }
@@ -137,7 +137,7 @@ static void print_finding_json(FILE *stream, const struct sim_scenario *scenario
 	print_json_string(stream, finding->text);
 	fprintf(stream, ",\"deviations\":%u,\"requests\":%u,\"token\":\"",
 		finding->schedule.deviation_count, finding->schedule.requests);
-	print_token(stream, scenario->name, &finding->schedule);
+	print_token(stream, scenario->name, program_hash(), &finding->schedule);
 	fputs("\"", stream);
 }
 

@@ -90,8 +90,8 @@ void print_verdict(FILE *stream, const struct sim_search *search, const struct s
 
 	fprintf(stream, "%s: %s\n", search->scenario->name, search->scenario->says);
 	fprintf(stream,
-		"%u requests, %u processors; %" PRIu64 " schedules in %s, %.0f a second; up to "
-		"%" PRIu64 " steps of %u contexts\n",
+		"size %u, %u processors; %" PRIu64 " schedules in %s, %.0f a second; up to %" PRIu64
+		" steps of %u contexts\n",
 		search->requests, search->processors, progress->schedules,
 		format_seconds((double)progress->elapsed_ns / 1e9).text, rate_of(progress),
 		progress->most_steps, progress->most_lanes);
@@ -116,9 +116,8 @@ bool tell_failure(FILE *stream, const struct sim_scenario *scenario, struct sim_
 	if (!explore_again(scenario, schedule, board, events, event_room))
 		return false;
 	count = board->record.event_count < event_room ? board->record.event_count : event_room;
-	fprintf(stream, "\n%u deviation%s, %u request%s:\n\n", schedule->deviation_count,
-		schedule->deviation_count == 1 ? "" : "s", schedule->requests,
-		schedule->requests == 1 ? "" : "s");
+	fprintf(stream, "\n%u deviation%s, size %u:\n\n", schedule->deviation_count,
+		schedule->deviation_count == 1 ? "" : "s", schedule->requests);
 	print_chart(stream, events, count, board->record.event_count);
 	fprintf(stream, "\n%s\nxport replay ", board->finding.text);
 	print_token(stream, scenario->name, program_hash(), schedule);

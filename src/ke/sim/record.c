@@ -36,7 +36,7 @@ void sim_note_choice(const struct sim_choice *choice, unsigned index)
 
 static bool could_go_on(const struct sim_lane *lane)
 {
-	return lane->state == SIM_READY || lane->state == SIM_PINNED;
+	return lane->state == SIM_READY || (lane->state == SIM_PINNED && !lane->spins_on);
 }
 
 void sim_note_event(const struct sim_lane *lane, struct sim_lane *next)

@@ -47,8 +47,40 @@ __attribute__((format(printf, 1, 2))) static void print(const char *format, ...)
 	va_end(arguments);
 }
 
+/*
+ * The same schedule gives the same report in every process: an address becomes the number of the
+ * object among those of the report.
+ */
+static void number_objects(char *text)
+{
+	enum { OBJECTS = 16, ADDRESS_DIGITS = 10 }; /* shorter ones are statuses */
+	unsigned long long known[OBJECTS];
+	unsigned count = 0, number;
+	char *from = text, *to = text, *end;
+
+	while (*from != '\0') {
+		unsigned long long address = 0;
+
+		end = from;
+		if (from[0] == '0' && from[1] == 'x')
+			address = strtoull(from, &end, 16);
+		if (end - from < 2 + ADDRESS_DIGITS) {
+			*to++ = *from++;
+			continue;
+		}
+		for (number = 0; number < count && known[number] != address;)
+			number++;
+		if (number == count && count < OBJECTS)
+			known[count++] = address;
+		from = end;
+		to += sprintf(to, "#%u", number + 1);
+	}
+	*to = '\0';
+}
+
 static void publish(void)
 {
+	number_objects(sim_state.report.text);
 	sim_state.failed = true;
 	if (!(sim_state.flags & KE_SIM_QUIET))
 		fputs(sim_state.report.text, stderr);

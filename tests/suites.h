@@ -11,5 +11,6 @@ void register_stat_suite(void);
 void register_link_suites(void);
 void register_tcp_suites(void);	   /* host only */
 void register_publish_suite(void); /* host only */
+void register_read_suite(void);    /* host only */
 
 #endif

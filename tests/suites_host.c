@@ -9,4 +9,5 @@ void register_suites(void)
 	register_link_suites();
 	register_tcp_suites();
 	register_publish_suite();
+	register_read_suite();
 }

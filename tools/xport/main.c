@@ -26,6 +26,9 @@ static const struct verb verbs[] = {
 	{"recv", cmd_recv, "receive a file"},
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
+	{"mount", cmd_mount, "show the counters of all xport processes as files"},
+	{"umount", cmd_umount, "end that"},
+	{"stat", cmd_stat, "print the counters of all xport processes, or check their laws"},
 	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 

@@ -12,6 +12,7 @@
  *   monitor.h    a thread that looks at a running transfer: progress, and silence
  *   progress.h   the line on the terminal
  *   interrupt.h  what happens on Ctrl-C
+ *   mounts.h     where xportfs is mounted, and whether it answers
  *
  * A verb returns the exit status. Whatever goes wrong is one line on standard error, printed where
  * it is found, by fail() or usage(), whose result is passed up.
@@ -35,6 +36,9 @@ enum {
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+int cmd_umount(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- Errors -------------------------------------------------------------------------------- */

@@ -44,7 +44,7 @@ static void on_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
 	if (error != 0)
 		reply_error(request, error);
 	else
-		fuse_reply_attr(request, &attributes, 0);
+		fuse_reply_attr(request, &attributes, seconds_valid(&attributes));
 }
 
 static void on_statfs(fuse_req_t request, fuse_ino_t inode)
@@ -94,6 +94,7 @@ static size_t add_to_reply(fuse_req_t request, char *buffer, size_t room,
 
 	if (get_attributes(entry->inode, &param.attr) != 0)
 		return 0; /* gone meanwhile */
+	param.attr_timeout = seconds_valid(&param.attr);
 	if (plus)
 		return fuse_add_direntry_plus(request, buffer, room, entry->name, &param, next);
 	return fuse_add_direntry(request, buffer, room, entry->name, &param.attr, next);
@@ -263,6 +264,7 @@ int main(int argc, char **argv)
 		      stderr);
 		return 2;
 	}
+	close_range(STDERR_FILENO + 1, ~0U, 0); /* what a shell had open is none of ours */
 	allow_many_files();
 	return serve(argv[optind], foreground, allow_other);
 }

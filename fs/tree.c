@@ -293,6 +293,11 @@ int get_attributes(fuse_ino_t inode, struct stat *attributes)
 	return error;
 }
 
+double seconds_valid(const struct stat *attributes)
+{
+	return S_ISDIR(attributes->st_mode) ? 1 : 0;
+}
+
 /* ---- Looking up ---------------------------------------------------------------------------- */
 
 int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry)
@@ -315,5 +320,8 @@ int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry)
 		if (error == 0 && entry->ino == 0)
 			error = ENOENT;
 	}
-	return error != 0 ? error : get_attributes(entry->ino, &entry->attr);
+	if (error == 0)
+		error = get_attributes(entry->ino, &entry->attr);
+	entry->attr_timeout = seconds_valid(&entry->attr);
+	return error;
 }

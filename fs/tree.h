@@ -76,6 +76,12 @@ int read_node_block(const struct node *node, struct stat_block_copy *block);
 int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry);
 int get_attributes(fuse_ino_t inode, struct stat *attributes);
 
+/*
+ * How long the kernel may keep attributes: not at all for files, which change all the time; but the
+ * mode of a directory, which does not, is asked for at each step of a path.
+ */
+double seconds_valid(const struct stat *attributes);
+
 struct directory_entry {
 	char name[STAT_FILE_NAME];
 	fuse_ino_t inode;

@@ -134,7 +134,7 @@ def lines_fit():
 
 
 def files_begin_with_what_they_are():
-    for path in sources("src", "tools"):
+    for path in sources("src", "tools", "fs"):
         text = path.read_text().lstrip()
         head = text if text.startswith("/*") else text.split("\n\n", 1)[-1].lstrip()
         if not head.startswith(("/*", "#ifndef")) and "/*" not in text[:600]:

@@ -466,6 +466,49 @@ static void test_changing_meanwhile(void)
 	end_hostile();
 }
 
+/* Where all else is right: more counters than a copy has room for, and values of a neighbour. */
+static void test_too_many(void)
+{
+	struct stat_table_record *record;
+	struct stat_counter_record *many;
+	struct stat_law_record *many_laws;
+	struct stat_block_copy block;
+	struct stat_reader *reader;
+	struct stat_slot *slots;
+	uint32_t offset = BYTES / 2;
+
+	begin_hostile();
+	slots = (void *)(hostile.words +
+			 ((struct stat_header *)(void *)hostile.words)->slots_offset / 4);
+	record = (void *)(hostile.words + slots[0].table_offset / 4);
+	many = (void *)(hostile.words + offset / 4);
+	for (int i = 0; i <= STAT_MOST_COUNTERS; i++)
+		memcpy(&many[i], hostile.words + record->counters_offset / 4, sizeof(many[i]));
+	many_laws = (void *)&many[STAT_MOST_COUNTERS + 1];
+	for (int i = 0; i <= STAT_MOST_LAWS; i++)
+		many_laws[i] = (struct stat_law_record){.first = 0, .second = 1};
+	record->counters_offset = offset;
+	record->laws_offset = (uint32_t)((char *)many_laws - (char *)hostile.words);
+	CU_ASSERT_EQUAL_FATAL(stat_open_reader(&reader, "hostile.1"), 0);
+	record->counter_count = STAT_MOST_COUNTERS;
+	record->law_count = STAT_MOST_LAWS;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), 0);
+	record->counter_count = STAT_MOST_COUNTERS + 1;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), EBADMSG);
+	record->counter_count = STAT_MOST_COUNTERS;
+	record->law_count = STAT_MOST_LAWS + 1;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), EBADMSG);
+	record->law_count = 0;
+	many[7].value = VALUES - 1;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), 0);
+	many[7].value = VALUES;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), EBADMSG);
+	many[7].value = UINT32_MAX;
+	CU_ASSERT_EQUAL(stat_read_block(reader, 0, &block), EBADMSG);
+	stat_close_reader(reader);
+	end_hostile();
+}
+
 static sigjmp_buf elsewhere;
 static int elsewhere_count;
 
@@ -606,6 +649,8 @@ void register_read_suite(void)
 		{"no word of a segment, whatever it says, leads a reader astray", test_each_word},
 		{"nor do 20,000 variants of it", test_random_variants},
 		{"nor words that change while they are read", test_changing_meanwhile},
+		{"nor more counters than there is room for, nor values of a neighbour",
+		 test_too_many},
 		{"a file that is cut short is an error, and other faults are not swallowed",
 		 test_cut_short},
 		{"a writer killed half-way: its values are served, as not consistent",

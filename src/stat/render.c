@@ -87,13 +87,11 @@ void stat_say(struct stat_text *text, const char *format, ...)
 		length = vsnprintf(left > 0 ? text->bytes + text->length : NULL, left, format,
 				   arguments);
 		va_end(arguments);
-		if (length < 0 || text->failed)
-			return;
-		if ((size_t)length < left) {
+		if (length >= 0 && (size_t)length < left)
 			text->length += (size_t)length;
+		if (length < 0 || (size_t)length < left)
 			return;
-		}
-		if (!grow(text, text->length + (size_t)length + 1))
+		if (text->failed || !grow(text, text->length + (size_t)length + 1))
 			return;
 	}
 }
@@ -210,10 +208,12 @@ static void print_line(void *context, const struct stat_line *line)
 	const struct printing *printing = context;
 	const struct stat_block_copy *block = printing->block;
 
+	/* In one piece, so that a text that is cut ends with a line. */
 	if (block != NULL)
-		stat_say(printing->text, "%s/%s.%" PRIu32 "/", block->room, block->object,
-			 block->instance);
-	stat_say(printing->text, "%s %" PRIu64 "\n", line->key, line->value);
+		stat_say(printing->text, "%s/%s.%" PRIu32 "/%s %" PRIu64 "\n", block->room,
+			 block->object, block->instance, line->key, line->value);
+	else
+		stat_say(printing->text, "%s %" PRIu64 "\n", line->key, line->value);
 }
 
 void stat_render_block(struct stat_text *text, const struct stat_block_copy *block)

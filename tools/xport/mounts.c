@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,7 +20,7 @@
 
 extern char **environ;
 
-enum { ANSWER_SECONDS = 3 };
+enum { ANSWER_MILLISECONDS = 3000 };
 
 struct answer {
 	int error;
@@ -42,10 +44,14 @@ static struct answer ask(const char *path)
 	return answer;
 }
 
-/* ETIMEDOUT when there is none in time. */
+/*
+ * ETIMEDOUT when there is none in time. A child whose question the daemon has taken and does not
+ * answer can't even be killed: it is left behind, and holds nothing that anybody waits for.
+ */
 static struct answer ask_in_child(const char *path)
 {
 	struct answer answer = {.error = ETIMEDOUT};
+	struct pollfd ready = {.events = POLLIN};
 	int ends[2];
 	pid_t child;
 
@@ -53,16 +59,21 @@ static struct answer ask_in_child(const char *path)
 		return answer;
 	child = fork();
 	if (child == 0) {
-		alarm(ANSWER_SECONDS);
+		dup2(ends[1], STDIN_FILENO);
+		close_range(STDIN_FILENO + 1, ~0U, 0);
 		answer = ask(path);
-		_exit(write(ends[1], &answer, sizeof(answer)) != sizeof(answer));
+		_exit(write(STDIN_FILENO, &answer, sizeof(answer)) != sizeof(answer));
 	}
 	close(ends[1]);
-	if (child > 0 && read(ends[0], &answer, sizeof(answer)) != sizeof(answer))
+	ready.fd = ends[0];
+	if (child > 0 && (poll(&ready, 1, ANSWER_MILLISECONDS) != 1 ||
+			  read(ends[0], &answer, sizeof(answer)) != sizeof(answer)))
 		answer = (struct answer){.error = ETIMEDOUT};
 	close(ends[0]);
-	if (child > 0)
-		waitpid(child, NULL, 0);
+	if (child > 0) {
+		kill(child, SIGKILL);
+		waitpid(child, NULL, WNOHANG);
+	}
 	return answer;
 }
 

@@ -280,7 +280,7 @@ int get_attributes(fuse_ino_t inode, struct stat *attributes)
 	*attributes = (struct stat){
 		.st_ino = inode,
 		.st_mode = is_directory ? S_IFDIR | 0555 : S_IFREG | 0444,
-		.st_nlink = is_directory ? 2 : 1,
+		.st_nlink = 1, /* of a directory: its subdirectories are not counted */
 		.st_uid = geteuid(),
 		.st_gid = getegid(),
 		.st_blksize = 4096,
@@ -300,25 +300,34 @@ double seconds_valid(const struct stat *attributes)
 
 /* ---- Looking up ---------------------------------------------------------------------------- */
 
-int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry)
+/* In a directory of a process. */
+static int find_entry(fuse_ino_t parent, const char *name, fuse_ino_t *inode)
 {
 	struct directory directory = {.entries = NULL};
+	int error = list_directory(parent, &directory);
+
+	*inode = 0;
+	for (size_t i = 0; i < directory.count && *inode == 0; i++)
+		if (strcmp(directory.entries[i].name, name) == 0)
+			*inode = directory.entries[i].inode;
+	free(directory.entries);
+	return error != 0 ? error : *inode == 0 ? ENOENT : 0;
+}
+
+int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry)
+{
 	struct node process = {.kind = NODE_PROCESS};
-	int error;
+	int error = 0;
 
 	/* What is in a segment stays there for a while; a segment may vanish at any time. */
 	*entry = (struct fuse_entry_param){.entry_timeout = parent == FUSE_ROOT_ID ? 0 : 1};
-	if (parent == FUSE_ROOT_ID && strcmp(name, "README") != 0) {
+	if (parent != FUSE_ROOT_ID) {
+		error = find_entry(parent, name, &entry->ino);
+	} else if (strcmp(name, "README") == 0) {
+		entry->ino = README_INODE;
+	} else {
 		error = find_process(name, &process.number, &process.segment);
 		entry->ino = inode_of(&process);
-	} else {
-		error = list_directory(parent, &directory);
-		for (size_t i = 0; i < directory.count && entry->ino == 0; i++)
-			if (strcmp(directory.entries[i].name, name) == 0)
-				entry->ino = directory.entries[i].inode;
-		free(directory.entries);
-		if (error == 0 && entry->ino == 0)
-			error = ENOENT;
 	}
 	if (error == 0)
 		error = get_attributes(entry->ino, &entry->attr);

@@ -12,7 +12,9 @@
  * so a law (stat.h) that does not hold in a snapshot was broken by the writer. The buckets of a
  * histogram are read before its sum, which therefore has all samples that the buckets have.
  *
- * A reader is used by one thread at a time; several readers by several threads. Errors are errno
+ * A reader is used by one thread at a time; several readers by several threads. As long as any is
+ * open, SIGBUS is caught; faults that are not of a reader go to the action that was there before,
+ * which is put back with the last one. Nobody else may set one meanwhile. Errors are errno
  * values: ENOENT (no such segment or block, or no longer), EBADMSG (damaged), EIO (cut short),
  * EPERM (not a private file of this user), and what the system says.
  */

@@ -13,5 +13,6 @@ void register_link_suites(void);
 void register_tcp_suites(void);	       /* host only */
 void register_tcp_refusal_suite(void); /* host only */
 void register_publish_suite(void);     /* host only */
+void register_read_suite(void);	       /* host only */
 
 #endif

@@ -11,4 +11,5 @@ void register_suites(void)
 	register_tcp_suites();
 	register_tcp_refusal_suite();
 	register_publish_suite();
+	register_read_suite();
 }

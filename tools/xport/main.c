@@ -30,6 +30,9 @@ static const struct verb verbs[] = {
 	{"lab", cmd_lab, "take a stage out, write it yourself, and have it checked"},
 	{"sim", cmd_sim, "search the orders of events of a scenario for one that fails"},
 	{"replay", cmd_sim, "run the one order of events that was found to fail"},
+	{"mount", cmd_mount, "show the counters of all xport processes as files"},
+	{"umount", cmd_umount, "end that"},
+	{"stat", cmd_stat, "print the counters of all xport processes, or check their laws"},
 	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 

@@ -15,6 +15,7 @@
  *   interrupt.h  what happens on Ctrl-C
  *   counters.h   what others can watch meanwhile
  *   lab.h        the labs, and how an answer becomes a program
+ *   mounts.h     where xportfs is mounted, and whether it answers
  *
  * A verb returns the exit status. Whatever goes wrong is one line on standard error, printed where
  * it is found, by fail() or usage(), whose result is passed up.
@@ -38,6 +39,9 @@ enum {
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+int cmd_umount(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_sim(int argc, char **argv); /* and replay */
 

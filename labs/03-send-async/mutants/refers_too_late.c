@@ -35,7 +35,7 @@ ntstatus tdi_start_send_buffer(struct file_object *connection, const void *buffe
 	}
 	tdi_build_send(send->irp, connection, send_completed, send, send->irp->mdl_address, flags,
 		       length);
-	send->begun_ns = tdi_count_begin(send->counters);
+	send->begun_ns = tdi_count_begin(send->counters, TDI_TIMED_OF);
 	status = io_call_driver(io_get_related_device_object(connection), send->irp);
 	if (status != STATUS_PENDING)
 		return status;

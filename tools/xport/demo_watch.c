@@ -16,6 +16,8 @@
 #include "mounts.h"
 #include "xport.h"
 
+static const struct timespec step = {.tv_nsec = 10000000};
+
 static _Noreturn void be_daemon(pid_t parent)
 {
 	char *words[] = {"mount", "--foreground", NULL};
@@ -28,15 +30,19 @@ static _Noreturn void be_daemon(pid_t parent)
 	_exit(cmd_mount(2, words));
 }
 
-/* A mount that is coming is there at once; one that can't come has ended by then. */
+/*
+ * A mount that is coming is there at once, and one that can't come has ended by then. One that does
+ * not answer is not worth waiting for.
+ */
 static bool is_mounted(pid_t *daemon)
 {
-	const struct timespec step = {.tv_nsec = 10000000};
-	struct mount mount;
+	struct mount mount = {.state = MOUNT_NONE};
 
 	for (int i = 0; i < 50; i++) {
 		if (mount_find(&mount, MOUNT_DEFAULT) == 0 && mount.state == MOUNT_LIVING)
 			return true;
+		if (mount.state == MOUNT_SILENT)
+			return false;
 		if (*daemon <= 0)
 			return false;
 		if (waitpid(*daemon, NULL, WNOHANG) != 0)
@@ -68,10 +74,13 @@ pid_t demo_watch_begin(void)
 	return -1;
 }
 
+/* A signal that comes just before the daemon begins to wait for work is only seen by the next. */
 void demo_watch_end(pid_t daemon)
 {
-	if (daemon <= 0)
-		return;
-	kill(daemon, SIGTERM);
-	waitpid(daemon, NULL, 0);
+	for (int i = 0; daemon > 0 && i < 100; i++) {
+		kill(daemon, i < 99 ? SIGTERM : SIGKILL);
+		if (waitpid(daemon, NULL, i < 99 ? WNOHANG : 0) != 0)
+			return;
+		nanosleep(&step, NULL);
+	}
 }

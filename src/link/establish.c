@@ -196,8 +196,9 @@ static void call_arrived(struct kdpc *dpc, void *context)
 	struct link_connection *link = context;
 	struct link_device *device = link_device_of(&link->tdi);
 	uint16_t port = link->remote_port;
+	bool refused = device->options.faults && ke_choose(2, "whether a call is refused") == 1;
 	kirql irql = ke_acquire_spin_lock(&link->tdi.lock);
-	bool stands = stand_at(link, port, false);
+	bool stands = !refused && stand_at(link, port, false);
 
 	(void)dpc;
 	ke_release_spin_lock(&link->tdi.lock, irql);

@@ -29,6 +29,7 @@ struct link_options {
 	uint32_t segment_bytes;	       /* the longest segment; 0: 64 KiB */
 	bool buffered; /* a send completes when it is copied, not when it is acknowledged */
 	bool cut;      /* ke_choose cuts segments and partial accepts short */
+	bool faults;   /* ke_choose refuses calls and breaks connections; never on the host */
 	enum link_completion completion;
 	uint64_t reset_after_bytes;   /* of either direction, the connection is reset; 0: never */
 	struct stat_segment *segment; /* where its connections are counted; NULL: nowhere */

@@ -101,9 +101,9 @@ void pipe_send_end(struct pipe *pipe, uint64_t now)
  * The segment in which the link breaks: what of it still arrives is never acknowledged, and nothing
  * arrives after it.
  */
-static unsigned arrive_broken(struct pipe *pipe, struct segment *segment)
+static unsigned arrive_broken(struct pipe *pipe, struct segment *segment, uint32_t bytes)
 {
-	segment->length = (uint32_t)(pipe->options->reset_after_bytes - pipe->arrived);
+	segment->length = bytes;
 	pipe->arrived += segment->length;
 	insert_tail_list(&pipe->unread, &segment->entry);
 	pipe_free_segments(&pipe->in_flight);
@@ -111,9 +111,28 @@ static unsigned arrive_broken(struct pipe *pipe, struct segment *segment)
 	return PIPE_ARRIVED | PIPE_BROKEN;
 }
 
-static unsigned arrive(struct pipe *pipe, struct segment *segment, bool wanted)
+/* How many bytes of the segment still arrive because the link breaks in it; -1 if it does not. */
+static int64_t find_break(const struct pipe *pipe, const struct segment *segment)
 {
 	uint64_t limit = pipe->options->reset_after_bytes;
+
+	if (limit != 0 && pipe->arrived + segment->length >= limit)
+		return (int64_t)(limit - pipe->arrived);
+	if (!pipe->options->faults)
+		return -1;
+	switch (ke_choose(3, "whether the link breaks before or after a segment")) {
+	case 1:
+		return 0;
+	case 2:
+		return segment->length;
+	default:
+		return -1;
+	}
+}
+
+static unsigned arrive(struct pipe *pipe, struct segment *segment, bool wanted)
+{
+	int64_t breaks;
 	struct acknowledgement *acknowledgement = segment->acknowledgement;
 
 	if (!wanted) {
@@ -121,8 +140,9 @@ static unsigned arrive(struct pipe *pipe, struct segment *segment, bool wanted)
 		pipe_free_segment(segment);
 		return PIPE_UNWANTED;
 	}
-	if (limit != 0 && pipe->arrived + segment->length >= limit)
-		return arrive_broken(pipe, segment);
+	breaks = find_break(pipe, segment);
+	if (breaks >= 0)
+		return arrive_broken(pipe, segment, (uint32_t)breaks);
 	pipe->arrived += segment->length;
 	insert_tail_list(&pipe->unread, &segment->entry);
 

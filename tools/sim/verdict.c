@@ -18,6 +18,8 @@ static const struct {
 
 enum { SAMPLED = sizeof(sampled) / sizeof(sampled[0]) };
 
+#define WORTH_SAYING 0.5
+
 static double rate_of(const struct sim_progress *progress)
 {
 	return progress->elapsed_ns > 0
@@ -75,7 +77,7 @@ static void print_guarantee(FILE *stream, const struct sim_progress *progress)
 	if (bound >= 0)
 		fprintf(stream, ": none exists with up to %d deviation%s", bound,
 			bound == 1 ? "" : "s");
-	if (progress->sampled[KE_SIM_PCT] > 0)
+	if (chance_to_miss(progress) < WORTH_SAYING)
 		fprintf(stream,
 			"%s one that needs 3 events in order (n = %u, k = %" PRIu64
 			") was missed with a probability of %.1g at most",

@@ -130,6 +130,7 @@ struct sim_lane {
 
 	struct sim_task task;
 	struct sim_held held[SIM_MAXIMUM_HELD];
+	struct verifier_context verifier;
 	char wake_order; /* an address for sim_order_*: this thread's start, wake-ups and end */
 };
 
@@ -174,7 +175,8 @@ struct sim_executive {
 	bool failed;	       /* the report has been written already */
 	uint64_t run;	       /* number of this run in the process */
 	struct sim_fiber boss; /* ke_run's caller */
-	unsigned lanes_used;   /* lanes[] beyond were never taken in this run */
+	struct verifier_context boss_verifier;
+	unsigned lanes_used; /* lanes[] beyond were never taken in this run */
 	struct list_entry free_lanes;
 	struct list_entry interrupts; /* connected and not requested */
 	struct list_entry pool;

@@ -98,6 +98,8 @@ void ex_free_pool_at(void *memory, const struct ke_site *site)
 	if (block->mark != MARK_LIVE)
 		ke_bug_check_at(site, "POOL-BAD-FREE", "%p was not allocated from the pool",
 				memory);
+	if (verifier_on)
+		verifier_memory_freed(memory, block->bytes, site);
 	remove_entry_list(&block->entry);
 	block->mark = MARK_FREE;
 	block->site = site;

@@ -104,6 +104,20 @@ static bool leaks_object(void)
 	return false;
 }
 
+static bool leaks_request(void)
+{
+	struct verifier_event sent;
+	const char *driver;
+
+	if (!verifier_on || !verifier_find_held_request(&sent, &driver))
+		return false;
+	sim_report_violation(sent.site, "LEAK-AT-UNLOAD",
+			     "main returned, and driver '%s' still holds a request that was sent "
+			     "here",
+			     driver);
+	return true;
+}
+
 static bool leaks_pool(void)
 {
 	struct sim_pool_leak leak;
@@ -121,7 +135,7 @@ static bool leaks_pool(void)
 static void take_account(void)
 {
 	if (sim_state.report.verdict == KE_SIM_COMPLETED)
-		(void)(leaks_thread() || leaks_object() || leaks_pool());
+		(void)(leaks_thread() || leaks_object() || leaks_request() || leaks_pool());
 }
 
 /* ---- Clearing up ---------------------------------------------------------------------------- */
@@ -181,6 +195,8 @@ ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void 
 	reset_processors(processors ? processors : DEFAULT_PROCESSORS);
 	reset_lists();
 	reset_counters(options ? options->seed : 0);
+	if (verifier_on)
+		verifier_reset();
 	lane = sim_lane_take(SIM_THREAD, &task);
 	if (!lane)
 		return STATUS_INSUFFICIENT_RESOURCES;

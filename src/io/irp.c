@@ -105,6 +105,8 @@ void io_copy_current_irp_stack_location_to_next(struct irp *irp)
 	struct io_stack_location *current = io_get_current_irp_stack_location(irp);
 	struct io_stack_location *next = io_get_next_irp_stack_location(irp);
 
+	if (irp->stack_index <= 0)
+		ke_bug_check("REQ-STACK-EXHAUSTED", "there is no next stack location to copy to");
 	*next = *current;
 	next->completion_routine =
 		NULL; /* the driver above's: it runs when this location completes */

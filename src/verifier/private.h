@@ -64,7 +64,7 @@ struct visit {
 	const struct ke_site *left;	    /* by the walk */
 	const struct verifier_context *left_by;
 	struct verifier_status left_with;
-	bool passed_on;
+	bool passed_on; /* and not back */
 };
 
 enum { NO_VISIT = 0 };

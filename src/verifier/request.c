@@ -352,7 +352,10 @@ void verifier_location_left(const void *request, int index, struct verifier_stat
 		visit_drop(r->visit[index]);
 		r->visit[index] = NO_VISIT;
 		lent_end(LENT_CONTEXT, request, index);
-		if (++r->index == r->count) {
+		r->index++;
+		if (current_visit(r) != NULL)
+			current_visit(r)->passed_on = false; /* it is back */
+		if (r->index == r->count) {
 			held_requests--;
 			lent_end(LENT_BUFFER, request, 0);
 			if (r->waiter != NULL)

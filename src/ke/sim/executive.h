@@ -301,14 +301,29 @@ struct sim_pool_leak {
 /* What is allocated and not freed; false if nothing is. */
 bool sim_pool_leaks(struct sim_pool_leak *leak);
 
+struct sim_pool_write {
+	const struct ke_site *allocated;
+	const struct ke_site *freed;
+	size_t bytes;
+	size_t at; /* the first of them that was written */
+};
+
+#define SIM_POOL_WRITE_FORMAT                                                                      \
+	"byte %zu of a block of %zu that was allocated here was written after it was freed"
+
+/* A freed block that was written to, of the last that were freed; false if there is none. */
+bool sim_pool_find_write(struct sim_pool_write *write);
+
 /* Gives everything back to the allocator, also what was leaked. */
 void sim_pool_release_all(void);
 
 /* ---- report.c ------------------------------------------------------------------------------- */
 
 /* Writes the report of a broken contract; aborts unless KE_SIM_CATCH is set. */
-__attribute__((format(printf, 3, 4))) void
-sim_report_violation(const struct ke_site *site, const char *rule, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void sim_report_violation(const struct ke_site *site,
+								const char *rule,
+								const struct verifier_event *other,
+								const char *format, ...);
 
 /* Writes the report of a run that ended in deadlock or livelock. */
 void sim_report_stuck(enum ke_sim_verdict verdict);

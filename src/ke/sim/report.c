@@ -201,12 +201,13 @@ write_violation(const struct ke_site *site, const char *rule, const struct verif
 		abort();
 }
 
-void sim_report_violation(const struct ke_site *site, const char *rule, const char *format, ...)
+void sim_report_violation(const struct ke_site *site, const char *rule,
+			  const struct verifier_event *other, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	write_violation(site, rule, NULL, format, arguments);
+	write_violation(site, rule, other, format, arguments);
 	va_end(arguments);
 }
 

@@ -324,9 +324,12 @@ try "a bad rtt is refused" refused 'rtt' wan up --rtt tomorrow
 try "a bad rate is refused" refused 'rate' demo --rate fast
 try "exec on a wan that is not up says so" refused 'up' wan exec --name "none-$$" a -- true
 try "a demo of an empty file is refused" refused 'empty' demo empty
-for verb in "" send recv wan demo doctor; do
+for verb in "" send recv wan demo rules doctor; do
 	try "help for '$verb'" help_of $verb
 done
+try "rules explains one, and refuses what is none" sh -c \
+	"'$xport' rules REQ-LOST | grep -q 'always has an owner' && ! '$xport' rules REQ-FOUND"
+try "rules tells all in JSON" sh -c "'$xport' rules --json | python3 -m json.tool"
 try "doctor tells about this machine" "$xport" doctor
 try "doctor tells it in JSON" sh -c "'$xport' doctor --json | python3 -m json.tool"
 

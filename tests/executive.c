@@ -33,6 +33,13 @@ void in_executive(ke_thread_routine *routine, void *context)
 	}
 }
 
+static bool show_reports;
+
+void set_show_reports(bool show)
+{
+	show_reports = show;
+}
+
 static void run_and_exit(ke_thread_routine *routine, void *context, int report_fd)
 {
 	struct ke_options options = {.processors = 2, .seed = first_seed};
@@ -78,6 +85,8 @@ void expect_report(const char *rule, const char *words, ke_thread_routine *routi
 	close(pipe_fds[0]);
 	waitpid(child, &status, 0);
 	snprintf(wanted, sizeof(wanted), "bug check %s:", rule);
+	if (show_reports)
+		printf("%s\n", report);
 	CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 	expect_words(report, wanted);
 	expect_words(report, words);

@@ -26,6 +26,7 @@ static const struct verb verbs[] = {
 	{"recv", cmd_recv, "receive a file"},
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
+	{"rules", cmd_rules, "what the name of a bug check means"},
 	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 

@@ -36,6 +36,7 @@ enum {
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- Errors -------------------------------------------------------------------------------- */

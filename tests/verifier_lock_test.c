@@ -313,6 +313,116 @@ static void test_references(void)
 	run_fixtures(fixtures);
 }
 
+/* ---- The executive's other objects --------------------------------------------------------- */
+
+static void after_line(struct kdpc *dpc, void *context)
+{
+	(void)dpc;
+	ke_set_event(context);
+}
+
+static bool not_mine(struct kinterrupt *interrupt, void *context)
+{
+	(void)interrupt;
+	(void)context;
+	return false;
+}
+
+/* The simulator: twice. The host: by a DPC of another processor than the interrupt's. */
+static void disconnect(unsigned processor, int times)
+{
+	struct kinterrupt interrupt;
+	struct kevent ended;
+	struct kdpc dpc;
+
+	ke_initialize_event(&ended, NOTIFICATION_EVENT, false);
+	ke_initialize_dpc(&dpc, after_line, &ended, processor);
+	ke_connect_interrupt(&interrupt, not_mine, NULL, 0);
+	for (int i = 0; i < times; i++)
+		ke_disconnect_interrupt(&interrupt, &dpc);
+	ke_wait_for_single_object(&ended, KE_WAIT_FOREVER);
+	ke_flush_queued_dpcs();
+}
+
+static void disconnects_wrongly(void *context)
+{
+	(void)context;
+	disconnect(EXECUTIVE_HOST ? 1 : 0, 2);
+}
+
+static void disconnects(void *context)
+{
+	(void)context;
+	disconnect(0, 1);
+}
+
+static const struct fixture object_fixtures[] = {
+	{"INTERRUPT-MISUSE", "clause", disconnects_wrongly, disconnects},
+	{NULL, NULL, NULL, NULL},
+};
+
+#if EXECUTIVE_HOST
+static void runs_within_run(void *context)
+{
+	struct ke_options options = {.processors = 1};
+
+	(void)context;
+	ke_run(&options, come_down, NULL);
+}
+
+static const struct fixture executive_fixtures[] = {
+	{"RUN-TWICE", "clause", runs_within_run, come_down},
+	{NULL, NULL, NULL, NULL},
+};
+#else
+static void waits_twice(void *context)
+{
+	struct kthread thread;
+
+	(void)context;
+	ps_create_system_thread(&thread, come_down, NULL);
+	ke_wait_for_thread(&thread);
+	ke_wait_for_thread(&thread);
+}
+
+static void queues_to_nowhere(void *context)
+{
+	struct kdpc dpc;
+
+	(void)context;
+	ke_initialize_dpc(&dpc, lock_and_release, NULL, 7);
+	ke_insert_queue_dpc(&dpc);
+}
+
+static void chooses_from_nothing(void *context)
+{
+	(void)context;
+	ke_choose(0, "nothing");
+}
+
+static void frees_other_memory(void *context)
+{
+	static long long memory[32];
+
+	(void)context;
+	ex_free_pool(&memory[16]);
+}
+
+static const struct fixture executive_fixtures[] = {
+	{"THREAD-WAITED-TWICE", "clause", waits_twice, thread_comes_down},
+	{"NO-SUCH-PROCESSOR", "processor 7 of 2", queues_to_nowhere, dpc_returns_lock},
+	{"NO-ALTERNATIVE", "clause", chooses_from_nothing, NULL},
+	{"POOL-BAD-FREE", "not allocated from the pool", frees_other_memory, NULL},
+	{NULL, NULL, NULL, NULL},
+};
+#endif
+
+static void test_objects(void)
+{
+	run_fixtures(object_fixtures);
+	run_fixtures(executive_fixtures);
+}
+
 #if !EXECUTIVE_HOST && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* The compiler sees that the memory was freed, unless it is told nothing of the address. */
 static void write_late(char *block, unsigned at)
@@ -370,6 +480,7 @@ void register_verifier_lock_suite(void)
 		 test_locks},
 		{"a routine returns at its level and without locks", test_levels},
 		{"a reference is dropped once", test_references},
+		{"the executive's objects are used as they may be", test_objects},
 #if !EXECUTIVE_HOST && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		{"a write to freed memory is found", test_late_writes},
 #endif

@@ -37,6 +37,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* ---- Sites, and the switch ------------------------------------------------------------------ */
+
 /* Where an operation stands in the source. */
 struct ke_site {
 	const char *file;

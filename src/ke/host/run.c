@@ -24,8 +24,11 @@ struct host_state host;
 void verifier_stop(const struct ke_site *site, const char *rule, const struct verifier_event *other,
 		   const char *format, va_list arguments)
 {
+	static uint32_t stopped;
 	const struct verifier_rule *known = verifier_find_rule(rule);
 
+	while (__atomic_exchange_n(&stopped, 1, __ATOMIC_RELAXED) != 0)
+		pause(); /* another thread writes its report, and ends the process */
 	fprintf(stderr, "\nbug check %s: ", rule);
 	vfprintf(stderr, format, arguments);
 	fprintf(stderr, "\n  at %s:%d, IRQL %u, processor %u\n", site->file, site->line,

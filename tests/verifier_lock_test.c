@@ -224,6 +224,16 @@ static void come_down(void *context)
 	ke_lower_irql(ke_raise_irql(DISPATCH_LEVEL));
 }
 
+static void lowers_with_lock(void *context)
+{
+	kirql irql;
+
+	(void)context;
+	ke_initialize_spin_lock(&kept_lock);
+	irql = ke_acquire_spin_lock(&kept_lock);
+	ke_lower_irql(irql);
+}
+
 static void run_thread(ke_thread_routine *routine)
 {
 	struct kthread thread;
@@ -258,6 +268,7 @@ static void test_levels(void)
 		{"LOCK-MISUSE", "clause", dpc_keeps_lock, dpc_returns_lock},
 		{"IRQL-CHANGED", "began at IRQL 0 returned at 2", thread_stays_raised,
 		 thread_comes_down},
+		{"IRQL-CHANGED", "lower", lowers_with_lock, thread_comes_down},
 		{"IRQL-TOO-HIGH", "IRQL 5", locks_too_high, dpc_returns_lock},
 		{NULL, NULL, NULL, NULL},
 	};

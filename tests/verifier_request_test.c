@@ -531,6 +531,16 @@ static void frees_in_flight(void *context)
 	io_free_irp(bench.irp);
 }
 
+static void frees_in_flight_as_memory(void *context)
+{
+	struct bench bench;
+
+	(void)context;
+	set_up(&bench, forward, does_pends);
+	io_call_driver(&bench.lower, bench.irp);
+	ex_free_pool(bench.irp);
+}
+
 static void frees_twice(void *context)
 {
 	struct irp *irp = io_allocate_irp(1);
@@ -689,6 +699,8 @@ static void test_memory(void)
 {
 	static const struct fixture fixtures[] = {
 		{"REQ-FREE-IN-USE", "while driver 'lower' holds it", frees_in_flight, completes},
+		{"REQ-FREE-IN-USE", "  before: the request was sent at ", frees_in_flight_as_memory,
+		 NULL},
 		{"REQ-FREE-IN-USE", "  before: it was freed at ", frees_twice, completes},
 		{"REQ-FREE-IN-USE", "  before: the request was sent at ", frees_lent_block, lends},
 		{"REQ-FREE-IN-USE", "freed or unlocked", unlocks_lent_block, lends},

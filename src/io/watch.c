@@ -10,6 +10,7 @@ static struct verifier_status named(ntstatus status)
 
 static void lend_memory(const struct irp *irp, const struct ke_site *site)
 {
+	verifier_memory_lent(irp, irp, sizeof(*irp), site); /* as ex_free_pool knows no requests */
 	for (const struct mdl *mdl = irp->mdl_address; mdl != NULL; mdl = mdl->next) {
 		verifier_memory_lent(irp, mdl, sizeof(*mdl), site);
 		verifier_memory_lent(irp, mdl->mapped_system_va, mdl->byte_count, site);

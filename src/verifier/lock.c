@@ -213,15 +213,19 @@ static void judge_order(const struct verifier_context *context, const struct loc
 
 /* ---- Use ------------------------------------------------------------------------------------ */
 
+/* Only a use that is the first of its kind can break the rule, and only it reports. */
 static void judge_use(struct lock *l, unsigned use, const struct ke_site *site)
 {
-	if ((use & VERIFIER_INTERRUPTIBLE) && l->interruptible == NULL)
+	bool below = (use & VERIFIER_INTERRUPTIBLE) && l->interruptible == NULL;
+	bool above = (use & VERIFIER_IN_INTERRUPT) && l->in_interrupt == NULL;
+
+	if (below)
 		l->interruptible = site;
-	if ((use & VERIFIER_IN_INTERRUPT) && l->in_interrupt == NULL)
+	if (above)
 		l->in_interrupt = site;
-	if (l->interruptible == NULL || l->in_interrupt == NULL)
+	if ((!below && !above) || l->interruptible == NULL || l->in_interrupt == NULL)
 		return;
-	if (use & VERIFIER_IN_INTERRUPT)
+	if (above)
 		verifier_violation(site, "LOCK-IRQ-UNSAFE",
 				   EVENT(l->interruptible, "it was acquired below"),
 				   "the lock %p is used at the level of interrupts, and an "

@@ -90,6 +90,17 @@ static const char *driver_of(const struct request *r)
 	return visit != NULL ? visit->driver : "?";
 }
 
+/* Somebody freed it by other means than io_free_irp. */
+static void forget(struct request *r)
+{
+	lent_end(LENT_BUFFER, r->address, 0);
+	held_requests -= r->index < r->count;
+	for (int i = r->index; i < r->count; i++) {
+		lent_end(LENT_CONTEXT, r->address, i);
+		visit_drop(r->visit[i]);
+	}
+}
+
 /* ---- From allocation to free ---------------------------------------------------------------- */
 
 void verifier_request_allocated(const void *request, unsigned locations)
@@ -100,6 +111,8 @@ void verifier_request_allocated(const void *request, unsigned locations)
 	r = find(request);
 	if (r == NULL)
 		r = place_for(request);
+	else if (r->life == LIVE)
+		forget(r);
 	if (r != NULL)
 		*r = (struct request){.address = request,
 				      .run = shadow_run,

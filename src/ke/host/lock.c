@@ -101,6 +101,11 @@ kirql ke_raise_irql_at(kirql irql, const struct ke_site *site)
 
 void ke_lower_irql_at(kirql irql, const struct ke_site *site)
 {
+	if (verifier_on && irql < DISPATCH_LEVEL && host_self.verifier.held_count > 0)
+		verifier_violation(
+			site, "IRQL-CHANGED",
+			&(struct verifier_event){host_self.verifier.held[0].site, "it was taken"},
+			"IRQL is lowered to %u with a spin lock held", irql);
 	if (irql > host_self.irql)
 		ke_bug_check_at(site, "IRQL-CHANGED", "IRQL is lowered from %u to %u",
 				host_self.irql, irql);

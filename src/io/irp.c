@@ -251,8 +251,6 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 
 		irp->stack_index++;
 		irp->pending_returned = (left->control & SL_PENDING_RETURNED) != 0;
-		if (verifier_on)
-			io_watch_step_up(irp, site);
 		above = is_held_by_driver(irp) ? irp->current_location->device_object : NULL;
 		if (!is_held_by_driver(irp))
 			count_completion(irp);
@@ -260,10 +258,11 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 			/* From here the request may be freed unless the routine lets go of it. */
 			if (call_routine(left, above, irp, site) == STATUS_MORE_PROCESSING_REQUIRED)
 				return;
-		} else if (irp->pending_returned && above != NULL) {
-			irp->current_location->control |= SL_PENDING_RETURNED;
+		} else {
+			if (irp->pending_returned && above != NULL)
+				irp->current_location->control |= SL_PENDING_RETURNED;
 			if (verifier_on)
-				verifier_walk_marked(irp, site);
+				io_watch_step_up(irp, site);
 		}
 	}
 	if (!(irp->flags & IRP_SYNCHRONOUS_API))

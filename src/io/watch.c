@@ -34,12 +34,18 @@ ntstatus io_watch_dispatch(driver_dispatch *dispatch, struct device_object *devi
 	return status;
 }
 
+static void step_up(const struct irp *irp, const struct ke_site *site)
+{
+	verifier_location_left(irp, irp->stack_index - 1, named(irp->io_status.status), site);
+}
+
 ntstatus io_watch_routine(const struct io_stack_location *left, struct device_object *above,
 			  struct irp *irp, const struct ke_site *site)
 {
 	struct verifier_routine routine;
 	ntstatus status;
 
+	step_up(irp, site);
 	verifier_routine_called(&routine, irp, ke_get_current_irql());
 	status = left->completion_routine(above, irp, left->context);
 	verifier_routine_returned(&routine, irp, status != STATUS_MORE_PROCESSING_REQUIRED,
@@ -72,5 +78,7 @@ void io_watch_completion(struct irp *irp, const struct ke_site *site)
 
 void io_watch_step_up(const struct irp *irp, const struct ke_site *site)
 {
-	verifier_location_left(irp, irp->stack_index - 1, named(irp->io_status.status), site);
+	step_up(irp, site);
+	if (irp->pending_returned && irp->stack_index < irp->stack_count)
+		verifier_walk_marked(irp, site);
 }

@@ -15,7 +15,7 @@ void io_watch_free(struct irp *irp, const struct ke_site *site);
 ntstatus io_watch_finish(struct irp *irp, ntstatus status, uintptr_t information,
 			 const struct ke_site *site);
 
-/* A completion begins; and its walk has stepped up. */
+/* A completion begins; and its walk has stepped up from a location that had no routine to call. */
 void io_watch_completion(struct irp *irp, const struct ke_site *site);
 void io_watch_step_up(const struct irp *irp, const struct ke_site *site);
 

@@ -89,6 +89,19 @@ check "graft: the same name twice" refuses "is defined in line 1 already" \
 	graft_of 'static void free_send(void)\n{\n}\nstatic void free_send(void)\n{\n}\n'
 check "graft: a patch without definitions" refuses "holds no definition" graft_of '/* none */\n'
 
+graft_helper() { # STORAGE
+	printf 'static int mine;\n%sint helper(void)\n{\n\treturn mine;\n}\n%b' "$1" \
+		'void io_unlock_buffer(struct irp *irp)\n{\n\tirp->flags = helper();\n}\n' >"$scratch/patch.c"
+	"$build/graft" -s src/io/irp.c src/io/mdl.c "$scratch/patch.c"
+}
+helped() {
+	graft_helper 'static ' >"$scratch/out.c" &&
+		"${CC:-cc}" -std=gnu11 -fsyntax-only -Isrc "$scratch/out.c" &&
+		grep -q 'return mine' "$scratch/out.c"
+}
+check "graft -s: several references, and a static helper" helped
+check "graft -s: a helper that others see" refuses "(a function of your own is static)" graft_helper ''
+
 check "the book builds" "$build/weave" . "$build"
 check "well-formed pages, no dead links" python3 - "$build/book" <<'PYTHON'
 import pathlib, sys

@@ -322,9 +322,12 @@ try "an unknown verb is refused" refused 'fly' fly
 try "an unknown option is refused" refused 'fast' send --fast data
 try "a bad rtt is refused" refused 'rtt' wan up --rtt tomorrow
 try "a bad rate is refused" refused 'rate' demo --rate fast
+try "an interval of 0 is refused" refused 'watch' stat --watch=0
+try "two directories are refused" refused 'too much' mount one two
+try "an umount of nothing says so" refused 'not mounted' umount .
 try "exec on a wan that is not up says so" refused 'up' wan exec --name "none-$$" a -- true
 try "a demo of an empty file is refused" refused 'empty' demo empty
-for verb in "" send recv wan demo rules doctor; do
+for verb in "" send recv wan demo lab mount umount stat sim replay rules doctor; do
 	try "help for '$verb'" help_of $verb
 done
 try "rules explains one, and refuses what is none" sh -c \

@@ -12,14 +12,24 @@ struct world {
 	struct transport_address local; /* to open, with port 0 */
 };
 
+/* conformance_beginnings.c */
+void case_unknown_address_type(struct world *world);
+void case_cancelled_listen(struct world *world);
+void case_cancelled_connect(struct world *world);
+
+/* conformance_buffers.c */
+void case_empty_descriptors(struct world *world);
+
 /* conformance_endings.c */
 void case_release(struct world *world);
 void case_release_and_close(struct world *world);
+void case_release_unread(struct world *world);
 void case_abort_after_release(struct world *world);
 void case_closed_address(struct world *world);
 void case_cancel_and_close(struct world *world);
 void case_close_second_listener(struct world *world);
 void case_empty_before_release(struct world *world);
 void case_cancelled_before(struct world *world);
+void case_order_of_failure(struct world *world);
 
 #endif

@@ -68,6 +68,39 @@ void case_release_and_close(struct world *world)
 	ex_free_pool(buffer);
 }
 
+void case_release_unread(struct world *world)
+{
+	enum { LENGTH = 30000 };
+	struct connected_pair pair;
+	struct request send;
+	uint8_t *buffer = need_pool(LENGTH), byte;
+
+	fill_pattern(buffer, 12, 0, LENGTH);
+	if (open_pair(&pair, world->device, &world->local)) {
+		CU_ASSERT_EQUAL(send_all(&pair.server, "read,unread", 11, "a send"),
+				STATUS_SUCCESS);
+		/* What comes after the close resets, so let it come before. */
+		for (int i = 0; i < 5000 && info_of(&pair.server).acknowledged_bytes < 11; i++)
+			ke_delay_execution_thread(MILLISECONDS(1));
+		CU_ASSERT_EQUAL(receive_some(&pair.client, &byte, 1, "some of it"), 1);
+		start_send(&send, &pair.client, buffer, LENGTH, NULL);
+		CU_ASSERT_EQUAL(tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE),
+				STATUS_SUCCESS);
+		tdi_close(&pair.client);
+		wait_for_request(&send, "a send before a release");
+		end_request(&send);
+		memset(buffer, 0, LENGTH);
+		CU_ASSERT_EQUAL(receive_all(&pair.server, buffer, LENGTH, "what was sent"), LENGTH);
+		CU_ASSERT(is_pattern(buffer, 12, 0, LENGTH));
+		CU_ASSERT_EQUAL(receive_some(&pair.server, &byte, 1, "the end"),
+				STATUS_GRACEFUL_DISCONNECT);
+		tdi_close(&pair.server);
+		tdi_close(&pair.client_address);
+		tdi_close(&pair.server_address);
+	}
+	ex_free_pool(buffer);
+}
+
 /* The sender gives up after it has released. Only if the end has come already is it too late. */
 void case_abort_after_release(struct world *world)
 {
@@ -256,4 +289,43 @@ void case_cancelled_before(struct world *world)
 		tdi_close(&endpoint);
 	}
 	tdi_close(&address);
+}
+
+static void abort_it(void *context)
+{
+	tdi_disconnect(context, TDI_DISCONNECT_ABORT);
+}
+
+/* Some receives may just have their bytes, or be in the transport's hands, when the rest fail. */
+static void fail_receiving_pair(struct connected_pair *pair)
+{
+	enum { RECEIVES = 6 };
+	struct request receives[RECEIVES], send;
+	struct kthread aborter;
+	char bytes[RECEIVES];
+	int32_t counter = 0;
+
+	for (int i = 0; i < RECEIVES; i++)
+		start_counted_receive(&receives[i], &pair->server, &bytes[i], 1, &counter);
+	ps_create_system_thread(&aborter, abort_it, &pair->server);
+	start_send(&send, &pair->client, "abc", 3, NULL);
+	ke_wait_for_thread(&aborter);
+	for (int32_t i = 0; i < RECEIVES; i++) {
+		wait_for_request(&receives[i], "a receive on a connection that fails");
+		CU_ASSERT_EQUAL(receives[i].order, i + 1);
+		end_request(&receives[i]);
+	}
+	wait_for_request(&send, "a send to a connection that fails");
+	end_request(&send);
+}
+
+void case_order_of_failure(struct world *world)
+{
+	uint32_t rounds = EXECUTIVE_HOST && !world->provider->slow ? 100 : 1;
+	struct connected_pair pair;
+
+	for (uint32_t i = 0; i < rounds && open_pair(&pair, world->device, &world->local); i++) {
+		fail_receiving_pair(&pair);
+		close_pair(&pair);
+	}
 }

@@ -87,11 +87,11 @@ static void call(struct stack *stack, struct irp *irp)
 }
 
 static void expect_requests(const struct counted *counted, uint64_t called, uint64_t completed,
-			    uint64_t pended, uint64_t failed)
+			    uint64_t at_once, uint64_t failed)
 {
 	CU_ASSERT_EQUAL(sum_of(counted, "request", "called"), called);
 	CU_ASSERT_EQUAL(sum_of(counted, "request", "completed"), completed);
-	CU_ASSERT_EQUAL(sum_of(counted, "request", "pended"), pended);
+	CU_ASSERT_EQUAL(sum_of(counted, "request", "at_once"), at_once);
 	CU_ASSERT_EQUAL(sum_of(counted, "request", "failed"), failed);
 }
 
@@ -105,22 +105,22 @@ static void requests(void *context)
 	begin_counted(&counted);
 	build_stack(&stack, &counted);
 	call(&stack, irp);
-	expect_requests(&counted, 1, 1, 0, 0);
+	expect_requests(&counted, 1, 1, 1, 0);
 	io_reuse_irp(irp, STATUS_SUCCESS); /* again, with one location for both drivers */
 	stack.lend = true;
 	call(&stack, irp);
-	expect_requests(&counted, 2, 2, 0, 0);
+	expect_requests(&counted, 2, 2, 2, 0);
 	io_reuse_irp(irp, STATUS_SUCCESS);
 	stack.lend = false;
 	stack.pend = true;
 	call(&stack, irp);
-	expect_requests(&counted, 3, 2, 0, 0);
+	expect_requests(&counted, 3, 2, 2, 0);
 	stack.take_back = true;
 	io_finish_request(stack.kept, STATUS_CONNECTION_RESET, 0);
-	expect_requests(&counted, 3, 2, 0, 0); /* the upper driver has it, not yet its creator */
+	expect_requests(&counted, 3, 2, 2, 0); /* the upper driver has it, not yet its creator */
 	io_mark_irp_pending(irp);
 	io_complete_request(irp);
-	expect_requests(&counted, 3, 3, 1, 1);
+	expect_requests(&counted, 3, 3, 2, 1);
 	CU_ASSERT_EQUAL(stack.done, 3);
 	io_free_irp(irp);
 	stat_remove_block(&stack.file.requests);

@@ -293,6 +293,56 @@ static void test_timers(void)
 	in_executive(timers, NULL);
 }
 
+/* One timer that several contexts set, for DPCs of different processors, and cancel. */
+struct contested {
+	struct ktimer timer;
+	struct kdpc dpcs[2];
+	int32_t armed; /* by a set that found it not armed, less those that cancelled it */
+};
+
+static void never_due(struct kdpc *dpc, void *context)
+{
+	(void)dpc;
+	(void)context;
+	CU_FAIL("a timer is early");
+}
+
+static void contest_timer(void *context)
+{
+	struct contested *contested = context;
+
+	for (int i = 0; i < BUMPS; i++) {
+		if (!ke_set_timer(&contested->timer, 2 * SOON, &contested->dpcs[i / 2 % 2]))
+			interlocked_increment(&contested->armed);
+		if (i % 3 == 0 && ke_cancel_timer(&contested->timer))
+			interlocked_decrement(&contested->armed);
+	}
+}
+
+static void contested_timer(void *context)
+{
+	struct contested contested = {.armed = 0};
+	struct kthread threads[2];
+
+	(void)context;
+	ke_initialize_timer(&contested.timer);
+	for (unsigned i = 0; i < 2; i++)
+		ke_initialize_dpc(&contested.dpcs[i], never_due, NULL, i);
+	for (int i = 0; i < 2; i++)
+		ps_create_system_thread(&threads[i], contest_timer, &contested);
+	contest_timer(&contested);
+	for (int i = 0; i < 2; i++)
+		ke_wait_for_thread(&threads[i]);
+	if (ke_cancel_timer(&contested.timer))
+		contested.armed--;
+	CU_ASSERT_EQUAL(contested.armed, 0);
+}
+
+static void test_contested_timer(void)
+{
+	in_executive(contested_timer, NULL);
+}
+
 struct work {
 	struct ex_work_item item;
 	struct kevent done;
@@ -458,6 +508,21 @@ static void leak(void *context)
 	((volatile char *)ex_allocate_pool(100))[0] = 1;
 }
 
+static bool serve_nothing(struct kinterrupt *interrupt, void *context)
+{
+	(void)interrupt;
+	(void)context;
+	return true;
+}
+
+static void leave_connected(void *context)
+{
+	static struct kinterrupt interrupt; /* must outlive main's stack */
+
+	(void)context;
+	ke_connect_interrupt(&interrupt, serve_nothing, NULL, 0);
+}
+
 static void test_bug_checks(void)
 {
 	expect_bug_check("IRQL-TOO-HIGH", wait_at_dispatch, NULL);
@@ -465,6 +530,7 @@ static void test_bug_checks(void)
 	expect_bug_check("LOCK-MISUSE", release_unheld, NULL);
 	expect_bug_check("REF-UNDERFLOW", drop_too_often, NULL);
 	expect_bug_check("LEAK-AT-UNLOAD", leak, NULL);
+	expect_bug_check("LEAK-AT-UNLOAD", leave_connected, NULL);
 }
 
 void register_ke_suite(void)
@@ -480,6 +546,7 @@ void register_ke_suite(void)
 		{"a wait ends after its timeout and not before", test_timeouts},
 		{"a DPC runs once each time it was queued, at DISPATCH_LEVEL", test_dpcs},
 		{"timers fire in order, not early, and can be moved and cancelled", test_timers},
+		{"several contexts may set and cancel one timer", test_contested_timer},
 		{"a work item runs at PASSIVE_LEVEL and may queue itself", test_work_items},
 		{"an interrupt's service routine runs, and not after it is gone", test_interrupts},
 		{"pool memory of any size is usable and aligned; bad pages are refused", test_pool},

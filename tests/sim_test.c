@@ -390,27 +390,25 @@ static void waits_forever_main(void *context)
 	struct kevent event;
 
 	ke_initialize_event(&event, NOTIFICATION_EVENT, false);
-	snprintf(context, 64, "waits for event %p", (void *)&event);
+	(void)context;
 	ex_allocate_pool(100);
 	ke_wait_for_single_object(&event, KE_WAIT_FOREVER);
 }
 
 static void deadlock_is_reported(void)
 {
-	char expected[64] = "";
-
-	CU_ASSERT_EQUAL(run(1, waits_forever_main, expected), STATUS_POSSIBLE_DEADLOCK);
+	CU_ASSERT_EQUAL(run(1, waits_forever_main, NULL), STATUS_POSSIBLE_DEADLOCK);
 	CU_ASSERT_EQUAL(ke_sim_last_report()->verdict, KE_SIM_DEADLOCK);
-	CU_ASSERT(report_has(expected));
+	CU_ASSERT(report_has(
+		"waits for event #1")); /* a number, not an address: it can be had again */
 	CU_ASSERT(report_has("sim_test.c:"));
 }
 
 static void next_run_starts_clean(void)
 {
-	char ignored[64];
 	uint64_t first = trace_of(7, medley_main, NULL);
 
-	run(1, waits_forever_main, ignored);
+	run(1, waits_forever_main, NULL);
 	CU_ASSERT_EQUAL(trace_of(7, medley_main, NULL), first);
 	first_seed(STATUS_POSSIBLE_DEADLOCK, 100, abba_main, NULL);
 	CU_ASSERT_EQUAL(trace_of(7, medley_main, NULL), first);

@@ -12,7 +12,9 @@ void register_send_suite(void);
 void register_stat_suite(void);
 void register_counters_suite(void);
 void register_link_suites(void);
-void register_tcp_suites(void);	   /* host only */
-void register_publish_suite(void); /* host only */
+void register_tcp_suites(void);	       /* host only */
+void register_tcp_refusal_suite(void); /* host only */
+void register_publish_suite(void);     /* host only */
+void register_read_suite(void);	       /* host only */
 
 #endif

@@ -11,5 +11,7 @@ void register_suites(void)
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();
+	register_tcp_refusal_suite();
 	register_publish_suite();
+	register_read_suite();
 }

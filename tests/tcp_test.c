@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -96,6 +97,33 @@ static void reset_peer(struct plain *plain)
 	plain->peer = -1;
 }
 
+/* A thread that reads all that the peer is sent, after a while. */
+struct plain_reader {
+	struct kthread thread;
+	int peer;
+	uint64_t delay_ns;
+	uint64_t total;
+	ssize_t last; /* 0 at the end of the stream, -1 after a reset */
+};
+
+static void read_plain(void *context)
+{
+	struct plain_reader *reader = context;
+	char buffer[10000];
+
+	ke_delay_execution_thread(reader->delay_ns);
+	while ((reader->last = recv(reader->peer, buffer, sizeof(buffer), 0)) > 0)
+		reader->total += (uint64_t)reader->last;
+}
+
+static void start_plain_reader(struct plain_reader *reader, const struct plain *plain,
+			       uint64_t delay_ns)
+{
+	*reader = (struct plain_reader){.peer = plain->peer, .delay_ns = delay_ns};
+	CU_ASSERT_EQUAL(ps_create_system_thread(&reader->thread, read_plain, reader),
+			STATUS_SUCCESS);
+}
+
 /* ---- Cases --------------------------------------------------------------------------------- */
 
 enum { BLOCKS = 16, BLOCK = 65536 };
@@ -143,6 +171,46 @@ static void reset_with_direct_sends(void *context)
 static void test_reset_with_direct_sends(void)
 {
 	in_executive(reset_with_direct_sends, NULL);
+}
+
+/* Reports, acknowledgements and other sends come from several sides at once. */
+static void direct_order(void *context)
+{
+	enum { ROUNDS = 2000, SENDS = 32 };
+	struct plain plain = {.options = {.direct = true}};
+	struct plain_reader reader;
+	struct request sends[SENDS];
+	char *memory = need_pool(SENDS);
+	int32_t misplaced = 0;
+
+	(void)context;
+	memset(memory, 'w', SENDS);
+	if (!connect_plain(&plain, 0))
+		return;
+	start_plain_reader(&reader, &plain, 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		int32_t counter = 0;
+
+		for (int i = 0; i < SENDS; i++)
+			start_send(&sends[i], &plain.connection, memory, (uint32_t)i, &counter);
+		for (int i = 0; i < SENDS; i++) {
+			CU_ASSERT_EQUAL(wait_for_request(&sends[i], "a direct send"),
+					STATUS_SUCCESS);
+			misplaced += sends[i].order != i + 1;
+		}
+		for (int i = 0; i < SENDS; i++)
+			end_request(&sends[i]);
+	}
+	CU_ASSERT_EQUAL(misplaced, 0);
+	tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE);
+	ke_wait_for_thread(&reader.thread);
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_direct_order(void)
+{
+	in_executive(direct_order, NULL);
 }
 
 /* A process that dies without having released must not look like one that has finished. */
@@ -196,6 +264,145 @@ static void test_release_delivers(void)
 	in_executive(release_delivers, NULL);
 }
 
+/* Also with the peer's data unread, for which a bare close() would reset it. */
+static void release_unread(void *context)
+{
+	enum { LENGTH = 1000000, UNREAD = 50000 };
+	struct plain plain = {.options = {.direct = false}};
+	char *memory = need_pool(LENGTH);
+	struct plain_reader reader;
+
+	(void)context;
+	memset(memory, 'u', LENGTH);
+	if (!connect_plain(&plain, 32768))
+		return;
+	CU_ASSERT_EQUAL(send(plain.peer, memory, UNREAD, 0), UNREAD);
+	start_plain_reader(&reader, &plain, 50000000);
+	CU_ASSERT_EQUAL(tdi_send_stream(&plain.connection, memory, LENGTH, 0), LENGTH);
+	CU_ASSERT_EQUAL(tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
+	tdi_close(&plain.connection);
+	ke_wait_for_thread(&reader.thread);
+	CU_ASSERT_EQUAL(reader.last, 0);
+	CU_ASSERT_EQUAL(reader.total, LENGTH);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_release_unread(void)
+{
+	in_executive(release_unread, NULL);
+}
+
+/* A release waits for the direct sends before it, whose pages the kernel still reads. */
+static void release_direct(void *context)
+{
+	struct plain plain = {.options = {.direct = true}};
+	char *memory = need_pool(BLOCKS * BLOCK);
+	struct request requests[BLOCKS];
+	struct plain_reader reader;
+
+	(void)context;
+	memset(memory, 'd', BLOCKS * BLOCK);
+	if (!connect_plain(&plain, 32768))
+		return;
+	start_plain_reader(&reader, &plain, 50000000);
+	for (int i = 0; i < BLOCKS; i++)
+		start_send(&requests[i], &plain.connection, memory + i * BLOCK, BLOCK, NULL);
+	CU_ASSERT_EQUAL(tdi_disconnect(&plain.connection, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
+	tdi_close(&plain.connection);
+	for (int i = 0; i < BLOCKS; i++) {
+		CU_ASSERT_EQUAL(wait_for_request(&requests[i], "a send before a release"),
+				STATUS_SUCCESS);
+		end_request(&requests[i]);
+	}
+	ke_wait_for_thread(&reader.thread);
+	CU_ASSERT_EQUAL(reader.last, 0);
+	CU_ASSERT_EQUAL(reader.total, BLOCKS * BLOCK);
+	CU_ASSERT_TRUE(open_endpoint(&plain.connection, plain.device, &plain.address));
+	close_plain(&plain);
+	ex_free_pool(memory);
+}
+
+static void test_release_direct(void)
+{
+	in_executive(release_direct, NULL);
+}
+
+/* A peer whose backlog is full does not answer: a connect that waits for it is given up. */
+static void connect_in_vain(void *context)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct plain plain = {.options = {.direct = false}};
+	struct transport_address remote = loopback();
+	socklen_t length = sizeof(in);
+	struct file_object late;
+	int fillers[3];
+	char byte;
+
+	(void)context;
+	if (!connect_plain(&plain, 0))
+		return;
+	listen(plain.listener, 0);
+	getsockname(plain.listener, (struct sockaddr *)&in, &length);
+	remote.port = ntohs(in.sin_port);
+	for (int i = 0; i < 3; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fillers[i], (struct sockaddr *)&in, sizeof(in));
+	}
+	CU_ASSERT_TRUE(open_endpoint(&late, plain.device, &plain.address));
+	CU_ASSERT_EQUAL(tdi_connect(&late, &remote, MILLISECONDS(50)), STATUS_IO_TIMEOUT);
+	CU_ASSERT_EQUAL(tdi_receive_stream(&late, &byte, 1), STATUS_CANCELLED);
+	tdi_close(&late);
+	for (int i = 0; i < 3; i++)
+		close(fillers[i]);
+	close_plain(&plain);
+}
+
+static void test_connect_in_vain(void)
+{
+	in_executive(connect_in_vain, NULL);
+}
+
+/* Sends that go out together, of which one loses its memory while it waits: it fails alone. */
+static void bad_page(void *context)
+{
+	enum { FILLER = 2000000, SMALL = 100, SENDS = 4, BAD = 2 };
+	struct plain plain = {.options = {.send_buffer_bytes = 32768}};
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = need_pool(FILLER), buffer[10000];
+	struct request sends[SENDS];
+	uint64_t total = 0;
+	ssize_t got;
+
+	(void)context;
+	memset(memory, 'z', FILLER);
+	memset(page, 'z', SMALL);
+	if (!connect_plain(&plain, 32768))
+		return;
+	for (int i = 0; i < SENDS; i++)
+		start_send(&sends[i], &plain.connection, i == BAD ? page : memory,
+			   i == 0 ? FILLER : SMALL, NULL);
+	mprotect(page, 4096, PROT_NONE);
+	while (total < FILLER + (SENDS - 2) * SMALL &&
+	       (got = recv(plain.peer, buffer, sizeof(buffer), 0)) > 0)
+		total += (uint64_t)got;
+	CU_ASSERT_EQUAL(total, FILLER + (SENDS - 2) * SMALL);
+	for (int i = 0; i < SENDS; i++) {
+		CU_ASSERT_EQUAL(wait_for_request(&sends[i], "a send beside a bad one"),
+				i == BAD ? STATUS_INVALID_USER_BUFFER : STATUS_SUCCESS);
+		end_request(&sends[i]);
+	}
+	close_plain(&plain);
+	munmap(page, 4096);
+	ex_free_pool(memory);
+}
+
+static void test_bad_page(void)
+{
+	in_executive(bad_page, NULL);
+}
+
 static void bad_addresses(void *context)
 {
 	struct tcp_options options = {.direct = false};
@@ -224,9 +431,16 @@ void register_tcp_suites(void)
 		{"a reset while 16 direct sends are outstanding: success only for what was "
 		 "acknowledged",
 		 test_reset_with_direct_sends},
+		{"direct sends complete in order, wherever their completion is noticed",
+		 test_direct_order},
 		{"a connection that is closed without release resets its peer", test_close_resets},
 		{"what was sent before a release arrives, also when closed at once",
 		 test_release_delivers},
+		{"the same when the peer's data is left unread", test_release_unread},
+		{"the same when direct sends are under way at the release", test_release_direct},
+		{"a connect that nobody answers can be given up, which ends the endpoint",
+		 test_connect_in_vain},
+		{"of sends that go out together only the one with a bad page fails", test_bad_page},
 		{"an address of another machine can't be opened", test_bad_addresses},
 		{NULL, NULL},
 	};

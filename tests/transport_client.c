@@ -83,7 +83,52 @@ void start_send(struct request *request, struct file_object *file, const void *b
 
 void start_receive(struct request *request, struct file_object *file, void *buffer, uint32_t length)
 {
+	start_counted_receive(request, file, buffer, length, NULL);
+}
+
+void start_counted_receive(struct request *request, struct file_object *file, void *buffer,
+			   uint32_t length, int32_t *counter)
+{
 	begin_request(request, file, buffer, length, IO_WRITE_ACCESS);
+	request->counter = counter;
+	tdi_build_receive(request->irp, file, request_completed, request, request->irp->mdl_address,
+			  0, length);
+	submit(request);
+}
+
+/* Puts empty descriptors before the one that the request may have. */
+static void prepend_empties(struct request *request, uint32_t empties)
+{
+	static char nowhere;
+	struct mdl *last = request->irp->mdl_address;
+
+	for (uint32_t i = 0; i < empties; i++) {
+		struct mdl *mdl = io_allocate_mdl(&nowhere, 0, NULL);
+
+		if (mdl == NULL)
+			break;
+		mm_build_mdl_for_non_paged_pool(mdl);
+		mdl->next = last;
+		last = mdl;
+	}
+	request->irp->mdl_address = last;
+}
+
+void start_send_behind(struct request *request, struct file_object *file, const void *buffer,
+		       uint32_t length, uint32_t empties)
+{
+	begin_request(request, file, buffer, length, IO_READ_ACCESS);
+	prepend_empties(request, empties);
+	tdi_build_send(request->irp, file, request_completed, request, request->irp->mdl_address, 0,
+		       length);
+	submit(request);
+}
+
+void start_receive_behind(struct request *request, struct file_object *file, void *buffer,
+			  uint32_t length, uint32_t empties)
+{
+	begin_request(request, file, buffer, length, IO_WRITE_ACCESS);
+	prepend_empties(request, empties);
 	tdi_build_receive(request->irp, file, request_completed, request, request->irp->mdl_address,
 			  0, length);
 	submit(request);

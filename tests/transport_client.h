@@ -42,6 +42,15 @@ void start_send(struct request *request, struct file_object *file, const void *b
 		uint32_t length, int32_t *counter);
 void start_receive(struct request *request, struct file_object *file, void *buffer,
 		   uint32_t length);
+void start_counted_receive(struct request *request, struct file_object *file, void *buffer,
+			   uint32_t length, int32_t *counter);
+
+/* The same with this many empty descriptors before the buffer's. */
+void start_send_behind(struct request *request, struct file_object *file, const void *buffer,
+		       uint32_t length, uint32_t empties);
+void start_receive_behind(struct request *request, struct file_object *file, void *buffer,
+			  uint32_t length, uint32_t empties);
+
 void start_connect(struct request *request, struct file_object *file,
 		   const struct transport_address *remote);
 void start_listen(struct request *request, struct file_object *file);

@@ -126,21 +126,21 @@ void io_mark_irp_pending_at(struct irp *irp, const struct ke_site *site)
 
 /* ---- Counting ------------------------------------------------------------------------------ */
 
-enum { REQUESTS_CALLED, REQUESTS_COMPLETED, REQUESTS_PENDED, REQUESTS_FAILED, REQUESTS_VALUES };
+enum { REQUESTS_CALLED, REQUESTS_COMPLETED, REQUESTS_AT_ONCE, REQUESTS_FAILED, REQUESTS_VALUES };
 
 static const struct stat_counter request_counters[] = {
 	{"called", STAT_COUNTER, REQUESTS_CALLED, "requests",
 	 "requests that their creator has sent with io_call_driver"},
 	{"completed", STAT_COUNTER, REQUESTS_COMPLETED, "requests",
 	 "of these, those that have come back to the creator"},
-	{"pended", STAT_COUNTER, REQUESTS_PENDED, "requests",
-	 "of those that came back, those that a driver had marked pending"},
+	{"at_once", STAT_COUNTER, REQUESTS_AT_ONCE, "requests",
+	 "of those that came back, those that no driver had marked pending"},
 	{"failed", STAT_COUNTER, REQUESTS_FAILED, "requests",
 	 "of those that came back, those with an error"},
 };
 
 static const struct stat_law request_laws[] = {{REQUESTS_CALLED, REQUESTS_COMPLETED, true},
-					       {REQUESTS_COMPLETED, REQUESTS_PENDED, false},
+					       {REQUESTS_COMPLETED, REQUESTS_AT_ONCE, false},
 					       {REQUESTS_COMPLETED, REQUESTS_FAILED, false}};
 
 const struct stat_table io_request_table = {
@@ -171,8 +171,8 @@ static void count_completion(struct irp *irp)
 		return;
 	irp->counters = NULL;
 	stat_count_shared(counters, REQUESTS_COMPLETED, 1);
-	if (irp->pending_returned)
-		stat_count_shared(counters, REQUESTS_PENDED, 1);
+	if (!irp->pending_returned) /* the rarer case, so that it costs least */
+		stat_count_shared(counters, REQUESTS_AT_ONCE, 1);
 	if (!nt_success(irp->io_status.status))
 		stat_count_shared(counters, REQUESTS_FAILED, 1);
 }

@@ -62,8 +62,9 @@ enum { KE_MAXIMUM_PROCESSORS = 64 };
 
 /*
  * Boots the executive, runs main(context) as a system thread, and returns after main has returned
- * and every DPC and work item has run. Everything allocated must have been freed and every thread
- * ended by then. One executive runs in a process at a time.
+ * and every DPC and work item has run. Everything allocated must have been freed, every timer
+ * disarmed, every interrupt disconnected and every thread ended by then. One executive runs in a
+ * process at a time.
  * Returns STATUS_SUCCESS; STATUS_INSUFFICIENT_RESOURCES when the machine refuses what it needs;
  * on ke/sim STATUS_POSSIBLE_DEADLOCK when everything waits (the report goes to standard error).
  */
@@ -279,7 +280,7 @@ void ke_initialize_timer(struct ktimer *timer);
 
 /*
  * Queues the DPC after delay_ns, once. A timer that was armed is moved. Returns whether it was.
- * Up to DISPATCH.
+ * Several contexts may set and cancel one timer; the last one holds. Up to DISPATCH.
  */
 bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
 		     const struct ke_site *site);
@@ -313,7 +314,6 @@ bool ex_queue_work_item_at(struct ex_work_item *item, const struct ke_site *site
 struct kthread {
 	ke_thread_routine *routine;
 	void *context;
-	struct kevent terminated; /* private: wait with ke_wait_for_thread */
 	uintptr_t executive;
 };
 

@@ -18,11 +18,12 @@
  * but the clock knows the circuit, and the clock frees it. The clock is always wound then: leaving
  * winds it.
  *
- * Resets. When one end leaves without having released, or with something unread, the other is reset
- * half a round trip later. What had been on the way to it by then has arrived; what the leaver had
- * still in the line is lost. When bytes arrive for an end that has left quietly, their sender is
- * reset half a round trip later. When reset_after_bytes bytes have arrived in one direction, both
- * ends are reset at that moment, and no more acknowledgements come back.
+ * Resets. When one end leaves without having released, the other is reset half a round trip later.
+ * What had been on the way to it by then has arrived; what the leaver had still in the line is
+ * lost. An end that has released leaves quietly, whatever it has not read. When bytes arrive for it
+ * later, their sender is reset half a round trip after that. When reset_after_bytes bytes have
+ * arrived in one direction, both ends are reset at that moment, and no more acknowledgements come
+ * back.
  */
 #include "link/private.h"
 
@@ -253,9 +254,8 @@ uint64_t circuit_leave(struct circuit *circuit, unsigned end, bool sending_ended
 	if (!sending_ended) {
 		pipe_free_segments(&leaver->out.in_flight);
 		leaver->out.end_due_ns = LINK_NEVER;
-	}
-	if (!sending_ended || peer->out.read != peer->out.arrived)
 		earlier(&peer->reset_due_ns, now + circuit->options->rtt_ns / 2);
+	}
 	wind_clock(circuit, 0, now);
 	ke_release_spin_lock(&circuit->lock, irql);
 	return acknowledged;

@@ -12,11 +12,11 @@
  *      timer, its DPC ──▶ the address's list ──▶ whoever took it off: match ──▶ its circuit
  *
  * and is dropped where the way ends early. Both the client's cancelling its request and its closing
- * the connection can happen at any point of the way. Cancelling takes the request only; whoever
- * next looks for it (claim) finds none and drops the user. Closing must not have to wait for
- * somebody to look: link_give_up_call takes the connection away from the timer or the list, and
- * gives its user to the DPC to be dropped. When it finds it in neither, somebody has it in hand,
- * who will see the state and drop it.
+ * the connection can happen at any point of the way, and both fail the connection. That must not
+ * have to wait for somebody to look: link_give_up_call takes the connection away from the timer or
+ * the list, and gives its user to the DPC to be dropped. When it finds it in neither, somebody has
+ * it in hand, who will see the state and drop it. A cancelled request is gone a moment before the
+ * state says so: whoever misses it in between (claim) drops the user, too.
  */
 #include "link/private.h"
 

@@ -126,9 +126,9 @@ void circuit_join(struct circuit *circuit, struct link_connection *caller,
 
 /*
  * The end is not to be reached any more; its user is dropped soon. An end that has said that it
- * ended its sending, and leaves nothing unread, does so quietly; otherwise the peer will be reset.
- * Returns how many of its bytes were acknowledged. From here on `circuit` may be gone when the
- * connection's lock has been released.
+ * ended its sending does so quietly; otherwise the peer will be reset. Returns how many of its
+ * bytes were acknowledged. From here on `circuit` may be gone when the connection's lock has been
+ * released.
  */
 uint64_t circuit_leave(struct circuit *circuit, unsigned end, bool sending_ended);
 

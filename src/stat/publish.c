@@ -146,8 +146,9 @@ static bool is_old_and_dead(int fd)
 	struct timespec monotonic;
 	uint64_t now, last;
 
+	/* Shared, or who looks at the same moment would take the writer for alive. */
 	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) ||
-	    flock(fd, LOCK_EX | LOCK_NB) != 0)
+	    flock(fd, LOCK_SH | LOCK_NB) != 0)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC, &monotonic);
 	now = (uint64_t)monotonic.tv_sec * 1000000000u + (uint64_t)monotonic.tv_nsec;

@@ -111,11 +111,12 @@ static inline void stat_count(struct stat_block *block, uint32_t value, uint64_t
 			 __atomic_load_n(&block->values[value], __ATOMIC_RELAXED) + by);
 }
 
-/* Any number of writers. */
-static inline void stat_count_shared(struct stat_block *block, uint32_t value, uint64_t by)
+/* Any number of writers. Returns the count before, 0 when nothing is counted. */
+static inline uint64_t stat_count_shared(struct stat_block *block, uint32_t value, uint64_t by)
 {
-	if (stat_is_counted(block))
-		__atomic_fetch_add(&block->values[value], by, __ATOMIC_RELEASE);
+	return stat_is_counted(block)
+		       ? __atomic_fetch_add(&block->values[value], by, __ATOMIC_RELEASE)
+		       : 0;
 }
 
 /* One more sample of the histogram whose first value is `value`. Any number of writers. */

@@ -6,6 +6,10 @@
  * when the listening socket is readable, and when a listener has gone. It takes the listener's
  * request before it accepts a peer, so that a peer is never accepted for nobody; when there is no
  * peer the request goes back. With no listener, peers wait in the kernel's backlog.
+ *
+ * When the machine has no descriptor or memory for a peer, one listener is told, and nobody is
+ * accepted for a while. As a peer that stays in the backlog is no news for the interrupt, a timer
+ * sees to it that the other listeners have their turn.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -13,7 +17,7 @@
 
 #include "tcp/private.h"
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 128, RETRY_NS = 100000000 };
 
 static struct tcp_address *tcp_address_of(struct tdi_address *base)
 {
@@ -36,7 +40,7 @@ struct served {
 static bool take_waiting(struct tcp_address *address, struct served *served)
 {
 	const struct tcp_options *options = tcp_options_of(address->base.provider);
-	bool peers = true; /* as far as is known */
+	bool peers = !address->pausing; /* as far as is known */
 	struct list_entry *entry;
 
 	for (entry = address->waiting.next; entry != &address->waiting; entry = entry->next) {
@@ -52,6 +56,10 @@ static bool take_waiting(struct tcp_address *address, struct served *served)
 			if (peers)
 				served->fd = tcp_accept_socket(address->fd, options,
 							       &served->remote, &served->status);
+			if (served->fd < 0 && served->status == STATUS_INSUFFICIENT_RESOURCES) {
+				address->pausing = true;
+				ke_set_timer(&address->retry_timer, RETRY_NS, &address->retry_dpc);
+			}
 			if (served->fd < 0 && served->status == STATUS_PENDING) {
 				peers = false; /* but one behind it may be gone */
 				stays = io_csq_return_irp(&connection->base.establishing,
@@ -76,7 +84,7 @@ static void finish_served(struct served *served)
 		served->status = STATUS_SUCCESS;
 		if (!tcp_attach(connection, served->fd)) {
 			close(served->fd);
-			served->status = STATUS_LOCAL_DISCONNECT;
+			served->status = STATUS_INSUFFICIENT_RESOURCES; /* unless it was closed */
 		}
 	}
 	if (served->irp != NULL)
@@ -106,6 +114,17 @@ static void accept_ready(struct kdpc *dpc, void *context)
 	serve_waiting(context);
 }
 
+static void retry_accept(struct kdpc *dpc, void *context)
+{
+	struct tcp_address *address = context;
+	kirql irql = ke_acquire_spin_lock(&address->lock);
+
+	(void)dpc;
+	address->pausing = false;
+	ke_release_spin_lock(&address->lock, irql);
+	serve_waiting(address);
+}
+
 static bool listener_interrupted(struct kinterrupt *interrupt, void *context)
 {
 	struct tcp_address *address = context;
@@ -115,22 +134,25 @@ static bool listener_interrupted(struct kinterrupt *interrupt, void *context)
 	return true;
 }
 
-/* Address lock held, or nobody else knows the address yet. */
+/*
+ * Address lock held, or nobody else knows the address yet. The socket is watched before it listens,
+ * because a peer that it lets in must be served.
+ */
 static ntstatus start_listening(struct tcp_address *address)
 {
-	ntstatus status;
-
 	if (address->closed)
 		return STATUS_INVALID_ADDRESS_COMPONENT;
-	if (address->listening)
-		return STATUS_SUCCESS;
-	if (listen(address->fd, BACKLOG) != 0)
+	if (!address->watched) {
+		ntstatus status = ke_host_watch_descriptor(&address->interrupt, address->fd);
+
+		if (!nt_success(status))
+			return status;
+		address->watched = true;
+	}
+	if (!address->listening && listen(address->fd, BACKLOG) != 0)
 		return tcp_status_of(errno);
-	ke_connect_interrupt(&address->interrupt, listener_interrupted, address,
-			     address->accept_dpc.processor);
-	status = ke_host_watch_descriptor(&address->interrupt, address->fd);
-	address->listening = nt_success(status);
-	return status;
+	address->listening = true;
+	return STATUS_SUCCESS;
 }
 
 static void refuse_listener(struct tcp_connection *connection, ntstatus status)
@@ -188,6 +210,11 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 	ke_initialize_dpc(&address->accept_dpc, accept_ready, address, KE_ANY_PROCESSOR);
 	ke_initialize_dpc(&address->disconnected, free_address, address,
 			  address->accept_dpc.processor);
+	ke_initialize_timer(&address->retry_timer);
+	ke_initialize_dpc(&address->retry_dpc, retry_accept, address,
+			  address->accept_dpc.processor);
+	ke_connect_interrupt(&address->interrupt, listener_interrupted, address,
+			     address->accept_dpc.processor);
 	address->fd = tcp_open_socket(tcp_options_of(provider), local->address_type, status);
 	if (address->fd >= 0) {
 		*status = tcp_bind_socket(address->fd, local, false);
@@ -197,9 +224,8 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 			tcp_local_address(address->fd, &address->base.local);
 			return &address->base;
 		}
-		close(address->fd);
 	}
-	ex_free_pool(address);
+	ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
 	return NULL;
 }
 
@@ -213,7 +239,7 @@ void tcp_close_address(struct tdi_address *base)
 	kirql irql = ke_acquire_spin_lock(&address->lock);
 
 	address->closed = true;
-	if (address->listening) {
+	if (address->watched) {
 		(void)shutdown(address->fd, SHUT_RDWR);
 		ke_insert_queue_dpc(&address->accept_dpc);
 	} else { /* nobody uses the socket, so its port can be free at once */
@@ -223,14 +249,12 @@ void tcp_close_address(struct tdi_address *base)
 	ke_release_spin_lock(&address->lock, irql);
 }
 
-/* A queued accept_dpc, which an aborted listener leaves, runs before `disconnected`: both are for
- * one processor. */
+/* A queued accept_dpc, which an aborted listener leaves, and a queued retry_dpc run before
+ * `disconnected`: all are for one processor. */
 void tcp_destroy_address(struct tdi_address *base)
 {
 	struct tcp_address *address = tcp_address_of(base);
 
-	if (address->listening)
-		ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
-	else
-		ke_insert_queue_dpc(&address->disconnected);
+	ke_cancel_timer(&address->retry_timer);
+	ke_disconnect_interrupt(&address->interrupt, &address->disconnected);
 }

@@ -5,9 +5,14 @@
  * processor, so that when the interrupt is taken away, its `disconnected` DPC is behind any
  * ready_dpc in the queue and is the last to run.
  *
- * Ending (tcp_abort) has two parts. The peer is reset at once, unless the client has released and
- * nothing is under way. The interrupt goes when no page of a direct send is out any more, because
- * the socket's error queue is where they come back.
+ * Ending (tcp_abort) has two parts. The peer is reset at once, unless a release has completed: then
+ * the kernel has all that was sent, and goes on delivering it when the socket is closed. The
+ * interrupt goes when no page of a direct send is out any more, because the socket's error queue is
+ * where they come back.
+ *
+ * A released socket is closed when what the peer has sent meanwhile was discarded, since unread
+ * data makes the kernel reset the peer. A peer that sends even later is reset, as it is with TCP:
+ * nobody is there for its data.
  */
 #include <unistd.h>
 
@@ -60,7 +65,7 @@ static bool connect_decided(struct tcp_connection *connection)
 	return true;
 }
 
-/* An error, or news on the error queue. */
+/* An error, or news on the error queue, which the send pump is run for next. */
 static void attend_errors(struct tcp_connection *connection)
 {
 	struct list_entry completed;
@@ -69,7 +74,7 @@ static void attend_errors(struct tcp_connection *connection)
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->base.lock);
-	tcp_reap(connection, &completed);
+	tcp_reap(connection);
 	if (connection->base.state == TDI_STATE_CONNECTED) {
 		status = tcp_socket_error(connection->fd);
 		if (!nt_success(status))
@@ -199,13 +204,15 @@ static void tcp_abort(struct tdi_connection *base, enum tdi_connection_state was
 	if (!base->send_ended || !is_list_empty(&connection->unsent) ||
 	    !is_list_empty(&connection->inflight))
 		tcp_reset_socket(connection->fd);
-	if (base->send_pump.running)
-		base->send_pump.again = true; /* the unsent are in its hands */
-	else
+	tcp_reap(connection);
+	if (base->send_pump.running) {
+		base->send_pump.again = true; /* what is not settled is in its hands */
+	} else {
 		tcp_fail_unsent(connection, completed);
+		tcp_settle(connection, completed);
+	}
 	if (base->receive_pump.running)
 		base->receive_pump.again = true;
-	tcp_reap(connection, completed);
 }
 
 static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *info)
@@ -249,6 +256,8 @@ static void tcp_destroy_connection(struct tdi_connection *base)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
 
+	if (connection->fd >= 0 && base->send_ended)
+		tcp_discard_input(connection->fd);
 	if (connection->fd >= 0)
 		close(connection->fd);
 	stat_remove_block(&connection->counters);

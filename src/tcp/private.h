@@ -28,9 +28,13 @@ struct tcp_address {
 	struct tdi_address base;
 	struct kspin_lock lock; /* taken before a connection's, never after */
 	int fd;
+	bool watched; /* by the interrupt, which is connected from creation to destruction */
 	bool listening;
 	bool closed;		   /* by the client, though connections may still refer to it */
+	bool pausing;		   /* the last accept failed; until retry_dpc has run */
 	struct list_entry waiting; /* connections in LISTENING, by their `waiting` */
+	struct ktimer retry_timer;
+	struct kdpc retry_dpc;
 	struct kinterrupt interrupt;
 	struct kdpc accept_dpc;
 	struct kdpc disconnected;
@@ -77,8 +81,10 @@ struct tcp_connection {
 	uint64_t acknowledged_base;  /* what the kernel counted before the first byte */
 	uint64_t acknowledged_bytes; /* as last looked up */
 	uint32_t next_call;
-	bool copy_once; /* the next direct send must do without locked pages */
-	bool zerocopy;	/* the kernel can: else direct sends are copied, and wait for their bytes */
+	bool copy_once;	 /* the next direct send must do without locked pages */
+	bool head_alone; /* the next system call is for the head of `unsent` alone */
+	bool zerocopy; /* the kernel can: else direct sends are copied, and wait for their bytes */
+	bool end_sent; /* the end of the stream is behind all that the kernel has taken */
 	bool watched;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;
@@ -123,6 +129,7 @@ bool tcp_socket_is_closed(int fd);
 bool tcp_socket_is_direct(int fd);
 void tcp_reset_socket(int fd);
 void tcp_release_socket(int fd);
+void tcp_discard_input(int fd);
 
 /* address.c */
 struct tdi_address *tcp_create_address(struct tdi_provider *provider,
@@ -146,9 +153,8 @@ void tcp_detach(struct tcp_connection *connection);
 /* send.c */
 tdi_pump_step tcp_send_step;
 void tcp_fail_unsent(struct tcp_connection *connection, struct list_entry *completed);
-/* Reads what the error queue says about direct sends, and completes those that are done. Lock held.
- */
-void tcp_reap(struct tcp_connection *connection, struct list_entry *completed);
+/* Reads what the error queue says about direct sends; the send pump settles them. Lock held. */
+void tcp_reap(struct tcp_connection *connection);
 void tcp_settle(struct tcp_connection *connection, struct list_entry *completed);
 void tcp_ack_timer_expired(struct kdpc *dpc, void *context);
 

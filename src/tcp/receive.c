@@ -15,13 +15,14 @@ static ssize_t read_socket(int fd, const struct irp *irp, size_t length)
 
 	for (const struct mdl *mdl = irp->mdl_address;
 	     mdl != NULL && length > 0 && message.msg_iovlen < MAXIMUM_PIECES; mdl = mdl->next) {
-		struct iovec *piece = &pieces[message.msg_iovlen++];
+		struct iovec *piece = &pieces[message.msg_iovlen];
 
 		piece->iov_base = mm_get_system_address_for_mdl(mdl);
 		piece->iov_len = mm_get_mdl_byte_count(mdl);
 		if (piece->iov_len > length)
 			piece->iov_len = length;
 		length -= piece->iov_len;
+		message.msg_iovlen += piece->iov_len > 0; /* else 0 bytes would mean the end */
 	}
 	do {
 		bytes = recvmsg(fd, &message, MSG_DONTWAIT);
@@ -53,11 +54,13 @@ static void wait_for_data(struct tdi_connection *base, struct irp *irp,
 void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
-	struct irp *irp = io_csq_remove_next_irp(&base->receives);
+	struct irp *irp = NULL;
 	uint32_t length;
 	ssize_t bytes;
 	int error;
 
+	if (base->state == TDI_STATE_CONNECTED)
+		irp = io_csq_remove_next_irp(&base->receives);
 	if (irp == NULL)
 		return;
 	length = tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_receive)
@@ -74,7 +77,7 @@ void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 		base->receive_pump.again = true;
 	} else if (bytes == 0 && base->state == TDI_STATE_DISCONNECTED) {
 		tdi_provider_finish(completed, irp, base->failure, 0);
-	} else if (bytes == 0 && !base->send_ended && tcp_socket_is_closed(connection->fd)) {
+	} else if (bytes == 0 && !connection->end_sent && tcp_socket_is_closed(connection->fd)) {
 		tdi_provider_finish(completed, irp, STATUS_CONNECTION_RESET, 0);
 		tdi_provider_fail_locked(base, STATUS_CONNECTION_RESET, completed);
 	} else if (bytes == 0) {

@@ -18,6 +18,9 @@
  * before it (the kernel had copied them) a timer looks again; on a broken one they come back too,
  * and the request fails with the connection's error.
  *
+ * EFAULT does not say whose memory is bad, and may come for bytes behind a batch's first. So it is
+ * repeated with the head of the batch alone, which is to blame if it fails again.
+ *
  * ENOBUFS says that the kernel will lock no more memory for the socket or the user. Returned pages
  * change that, so the send waits for the next report; when none is out, the kernel is asked to copy
  * this one.
@@ -134,10 +137,11 @@ static size_t add_pieces(struct irp *irp, struct iovec *pieces, size_t *count)
 static size_t gather(const struct tcp_connection *connection, struct iovec *pieces)
 {
 	const struct list_entry *entry;
+	size_t limit = connection->head_alone ? 1 : BATCH_BYTES;
 	size_t count = 0, bytes = 0;
 
 	for (entry = connection->unsent.next;
-	     entry != &connection->unsent && bytes < BATCH_BYTES && count < MAXIMUM_PIECES;
+	     entry != &connection->unsent && bytes < limit && count < MAXIMUM_PIECES;
 	     entry = entry->next)
 		bytes += add_pieces(containing_record(entry, struct irp, list_entry), pieces,
 				    &count);
@@ -239,9 +243,15 @@ static void write_refused(struct tcp_connection *connection, int error,
 		connection->base.send_pump.again = true;
 		return;
 	case EFAULT:
+		if (!connection->head_alone && connection->unsent_count > 1) {
+			connection->head_alone = true;
+			connection->base.send_pump.again = true;
+			return;
+		}
 		if (tcp_send_of(irp)->accepted == 0) { /* its own fault, and nobody else's */
 			remove_entry_list(&irp->list_entry);
 			connection->unsent_count--;
+			connection->head_alone = false;
 			tdi_provider_finish(completed, irp, STATUS_INVALID_USER_BUFFER, 0);
 			connection->base.send_pump.again = true;
 			return;
@@ -285,20 +295,24 @@ void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 	if (base->state == TDI_STATE_CONNECTED && connection->unsent_count > 0) {
 		bytes = write_socket(connection, direct, &error);
 		if (bytes >= 0) {
-			connection->copy_once = false;
+			connection->copy_once = connection->head_alone = false;
 			base->send_pump.again = true;
 			account(connection, (size_t)bytes, completed);
 		} else if (base->state == TDI_STATE_CONNECTED) {
 			write_refused(connection, error, completed);
 		}
 	} else if (base->state == TDI_STATE_CONNECTED && base->release_wanted &&
-		   !base->send_ended) {
-		base->send_ended = true;
+		   !connection->end_sent) {
+		connection->end_sent = true;
 		tcp_release_socket(connection->fd);
 	}
 	if (base->state == TDI_STATE_DISCONNECTED)
 		tcp_fail_unsent(connection, completed);
 	tcp_settle(connection, completed);
+	/* The release completes behind all sends, so that a close after it has nothing to reset. */
+	if (base->state == TDI_STATE_CONNECTED && connection->end_sent &&
+	    is_list_empty(&connection->inflight))
+		base->send_ended = true;
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */
@@ -345,7 +359,7 @@ static void read_report(struct tcp_connection *connection, struct msghdr *messag
 	}
 }
 
-void tcp_reap(struct tcp_connection *connection, struct list_entry *completed)
+void tcp_reap(struct tcp_connection *connection)
 {
 	char control[256];
 	struct msghdr message;
@@ -357,7 +371,6 @@ void tcp_reap(struct tcp_connection *connection, struct list_entry *completed)
 			break;
 		read_report(connection, &message);
 	}
-	tcp_settle(connection, completed);
 }
 
 /* Pages are back whose bytes are not acknowledged yet: look again soon. */
@@ -373,16 +386,11 @@ static void arm_ack_timer(struct tcp_connection *connection)
 void tcp_ack_timer_expired(struct kdpc *dpc, void *context)
 {
 	struct tcp_connection *connection = context;
-	struct list_entry completed;
-	kirql irql;
+	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
 
 	(void)dpc;
-	initialize_list_head(&completed);
-	irql = ke_acquire_spin_lock(&connection->base.lock);
 	connection->ack_timer_armed = false;
-	tcp_settle(connection, &completed);
-	ke_release_spin_lock(&connection->base.lock, irql);
-	tdi_provider_complete(&completed);
+	tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.send_pump, irql);
 	tdi_provider_drop(&connection->base); /* the timer's */
 }
 
@@ -394,7 +402,10 @@ static bool is_acknowledged(struct tcp_connection *connection, uint64_t end_offs
 	return end_offset <= connection->acknowledged_bytes;
 }
 
-/* Completes the requests whose pages are back, in order, up to one that has to wait. */
+/*
+ * Completes the requests whose pages are back, in order, up to one that has to wait. Only the send
+ * pump does this while it runs, or a request could overtake one that is just being completed.
+ */
 void tcp_settle(struct tcp_connection *connection, struct list_entry *completed)
 {
 	struct irp *irp;

@@ -176,8 +176,10 @@ ntstatus tcp_connect_socket(int fd, const struct transport_address *remote)
 	struct sockaddr_storage storage;
 	socklen_t length = to_sockaddr(remote, &storage);
 
-	return connect(fd, (struct sockaddr *)&storage, length) == 0 ? STATUS_SUCCESS
-								     : tcp_status_of(errno);
+	if (connect(fd, (struct sockaddr *)&storage, length) == 0)
+		return STATUS_SUCCESS;
+	/* Here EAGAIN does not mean "under way": the kernel has no port or no room for it. */
+	return errno == EAGAIN ? STATUS_INSUFFICIENT_RESOURCES : tcp_status_of(errno);
 }
 
 int tcp_accept_socket(int fd, const struct tcp_options *options, struct transport_address *remote,
@@ -248,6 +250,20 @@ void tcp_release_socket(int fd)
 {
 	set_linger(fd, false);
 	(void)shutdown(fd, SHUT_WR);
+}
+
+/*
+ * What the peer has sent and nobody has read would make close() reset it, and so throw away what it
+ * has not got yet. Not for ever, though: a peer that sends as fast as this reads is reset.
+ */
+void tcp_discard_input(int fd)
+{
+	enum { MOST_READS = 1024 };
+	char piece[16384];
+
+	for (int i = 0; i < MOST_READS; i++)
+		if (recv(fd, piece, sizeof(piece), MSG_DONTWAIT | MSG_TRUNC /* no copy */) <= 0)
+			return;
 }
 
 bool tcp_socket_is_closed(int fd)

@@ -7,7 +7,8 @@
  *              queued is gathered into few system calls
  *   direct     the kernel sends from the client's pages (MSG_ZEROCOPY); a send completes when the
  *              kernel has let go of the pages and the peer has acknowledged every byte. The
- * kernel's notification alone is no proof of that: after a reset it reports all pages returned
+ *              kernel's notification alone is no proof of that: after a reset it reports all pages
+ *              returned. A release completes behind the direct sends before it
  *
  * A connection that is closed without TDI_DISCONNECT_RELEASE, also by the death of the process,
  * resets the peer: a peer never takes half a stream for a whole one.

@@ -16,36 +16,37 @@ static const struct stat_counter send_async_counters[] = {
 	{"called_back", STAT_COUNTER, ENDED, "sends", "of these, those whose callback was called"},
 	{"failed", STAT_COUNTER, FAILED, "sends", "of those called back, those with an error"},
 	{"sent_bytes", STAT_COUNTER, BYTES, "bytes", "bytes of the sends that succeeded"},
-	{"latency_ns", STAT_HISTOGRAM, LATENCY, "ns", "from handing over to the callback"},
+	{"latency_ns", STAT_HISTOGRAM, LATENCY, "ns",
+	 "from handing over to the callback, of every 16th send"},
 };
 
-/* By position in the tables. Every end has one sample. */
-static const struct stat_law laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
+/* By position in the tables. Every end of a synchronous send has a sample. */
+static const struct stat_law send_sync_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
+static const struct stat_law send_async_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, false}};
 
 const struct stat_table tdi_send_sync_table = {
 	.room = "send-sync",
 	.object = "connection",
 	.counter_count = sizeof(send_sync_counters) / sizeof(send_sync_counters[0]),
-	.law_count = sizeof(laws) / sizeof(laws[0]),
+	.law_count = sizeof(send_sync_laws) / sizeof(send_sync_laws[0]),
 	.value_count = VALUES,
 	.counters = send_sync_counters,
-	.laws = laws,
+	.laws = send_sync_laws,
 };
 
 const struct stat_table tdi_send_async_table = {
 	.room = "send-async",
 	.object = "connection",
 	.counter_count = sizeof(send_async_counters) / sizeof(send_async_counters[0]),
-	.law_count = sizeof(laws) / sizeof(laws[0]),
+	.law_count = sizeof(send_async_laws) / sizeof(send_async_laws[0]),
 	.value_count = VALUES,
 	.counters = send_async_counters,
-	.laws = laws,
+	.laws = send_async_laws,
 };
 
-uint64_t tdi_count_begin(struct stat_block *block)
+uint64_t tdi_count_begin(struct stat_block *block, uint32_t every)
 {
-	stat_count_shared(block, BEGUN, 1);
-	return stat_time(block);
+	return stat_count_shared(block, BEGUN, 1) % every == 0 ? stat_time(block) : 0;
 }
 
 void tdi_count_end(struct stat_block *block, uint64_t begun_ns,
@@ -58,5 +59,6 @@ void tdi_count_end(struct stat_block *block, uint64_t begun_ns,
 		stat_count_shared(block, BYTES, result->information);
 	else
 		stat_count_shared(block, FAILED, 1);
-	stat_record(block, LATENCY, stat_time(block) - begun_ns);
+	if (begun_ns != 0)
+		stat_record(block, LATENCY, stat_time(block) - begun_ns);
 }

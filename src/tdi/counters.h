@@ -18,8 +18,17 @@ enum { TDI_COUNTS_SEND_SYNC, TDI_COUNTS_SEND_ASYNC };
 extern const struct stat_table tdi_send_sync_table;
 extern const struct stat_table tdi_send_async_table;
 
-/* Counts a transfer that begins; returns its time, for the end. Any IRQL. */
-uint64_t tdi_count_begin(struct stat_block *block);
+/*
+ * How many of the asynchronous sends are timed: reading the clock twice costs as much as all the
+ * counting, and more than a tenth of a small send.
+ */
+enum { TDI_TIMED_OF = 16 };
+
+/*
+ * Counts a transfer that begins. Returns its time, for the end, if it is one of those that are
+ * timed, the first and then each `every`th; otherwise 0. Any IRQL.
+ */
+uint64_t tdi_count_begin(struct stat_block *block, uint32_t every);
 
 /* Counts its end, with what came of it. Any IRQL. */
 void tdi_count_end(struct stat_block *block, uint64_t begun_ns,

@@ -21,6 +21,12 @@ static struct tdi_address *address_of(const struct file_object *file)
 									    : NULL;
 }
 
+static bool is_known_address(const struct transport_address *address)
+{
+	return address->address_type == TDI_ADDRESS_TYPE_IP ||
+	       address->address_type == TDI_ADDRESS_TYPE_IP6;
+}
+
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
 static ntstatus open_address(struct tdi_provider *provider, const struct tdi_create *create,
@@ -28,7 +34,8 @@ static ntstatus open_address(struct tdi_provider *provider, const struct tdi_cre
 {
 	ntstatus status = STATUS_INSUFFICIENT_RESOURCES;
 
-	if (create->ea_value_length != sizeof(struct transport_address))
+	if (create->ea_value_length != sizeof(struct transport_address) ||
+	    !is_known_address(create->ea_value))
 		return STATUS_INVALID_PARAMETER;
 	file->fs_context = provider->ops->create_address(provider, create->ea_value, &status);
 	file->fs_context2 = (void *)KIND_ADDRESS;
@@ -168,8 +175,11 @@ static ntstatus connect(struct tdi_connection *connection, struct irp *irp)
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
 	struct transport_address remote = *tdi_parameters(location, tdi_request_connect)->remote;
 	bool begun = false;
-	ntstatus status = begin_establishing(connection, irp, TDI_STATE_CONNECTING, &begun);
+	ntstatus status;
 
+	if (!is_known_address(&remote))
+		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
+	status = begin_establishing(connection, irp, TDI_STATE_CONNECTING, &begun);
 	if (begun) {
 		connection->provider->ops->connect(connection, &remote);
 		tdi_provider_drop(connection);

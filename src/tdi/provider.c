@@ -67,6 +67,31 @@ static void finish_release(struct tdi_connection *connection, struct list_entry 
 	connection->release_irp = NULL;
 }
 
+static void fail_queue(struct io_csq *csq, ntstatus reason, struct list_entry *completed)
+{
+	struct irp *irp;
+
+	while ((irp = io_csq_remove_next_irp(csq)) != NULL)
+		tdi_provider_finish(completed, irp, reason, 0);
+}
+
+/*
+ * What waits in one direction of a broken connection, after what the pump has in hand: so if it
+ * runs, this is its own work.
+ */
+static void fail_waiting(struct tdi_connection *connection, struct tdi_pump *pump,
+			 struct list_entry *completed)
+{
+	bool sends = pump == &connection->send_pump;
+
+	fail_queue(sends ? &connection->sends : &connection->receives, connection->failure,
+		   completed);
+	if (!sends || connection->release_irp == NULL)
+		return;
+	tdi_provider_finish(completed, connection->release_irp, connection->failure, 0);
+	connection->release_irp = NULL;
+}
+
 void tdi_provider_run_pump(struct tdi_connection *connection, struct tdi_pump *pump)
 {
 	tdi_provider_run_pump_and_unlock(connection, pump, ke_acquire_spin_lock(&connection->lock));
@@ -90,6 +115,8 @@ void tdi_provider_run_pump_and_unlock(struct tdi_connection *connection, struct 
 		pump->again = false; /* before the step, which may set it: a later note counts */
 		pump->step(connection, &completed);
 		finish_release(connection, &completed);
+		if (connection->state == TDI_STATE_DISCONNECTED)
+			fail_waiting(connection, pump, &completed);
 		if (is_list_empty(&completed))
 			continue;
 		ke_release_spin_lock(&connection->lock, irql);
@@ -128,10 +155,18 @@ static void request_cancelled(struct io_csq *csq, void *context)
 	tdi_provider_drop(context); /* the request's */
 }
 
-static void initialize_queue(struct io_csq *csq, struct tdi_connection *connection)
+/* A connect or listen was given up: whatever goes on underneath for it has to end too. */
+static void establishing_cancelled(struct io_csq *csq, void *context)
 {
-	io_csq_initialize(csq, &connection->lock, &connection->users, request_cancelled,
-			  connection);
+	(void)csq;
+	tdi_provider_fail(context, STATUS_CANCELLED);
+	tdi_provider_drop(context); /* the request's */
+}
+
+static void initialize_queue(struct io_csq *csq, struct tdi_connection *connection,
+			     io_csq_cancelled *cancelled)
+{
+	io_csq_initialize(csq, &connection->lock, &connection->users, cancelled, connection);
 }
 
 void tdi_provider_initialize_connection(struct tdi_connection *connection,
@@ -140,9 +175,9 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 	*connection = (struct tdi_connection){
 		.state = TDI_STATE_IDLE, .users = 1, /* the file's */ .provider = provider};
 	ke_initialize_spin_lock(&connection->lock);
-	initialize_queue(&connection->sends, connection);
-	initialize_queue(&connection->receives, connection);
-	initialize_queue(&connection->establishing, connection);
+	initialize_queue(&connection->sends, connection, request_cancelled);
+	initialize_queue(&connection->receives, connection, request_cancelled);
+	initialize_queue(&connection->establishing, connection, establishing_cancelled);
 	connection->send_pump.step = provider->ops->send;
 	connection->receive_pump.step = provider->ops->receive;
 	ke_initialize_dpc(&connection->send_pump.dpc, go_on_sending, connection, KE_ANY_PROCESSOR);
@@ -161,14 +196,6 @@ struct irp *tdi_provider_begin_establish(struct tdi_connection *connection)
 	return io_csq_remove_next_irp(&connection->establishing);
 }
 
-static void fail_queue(struct io_csq *csq, ntstatus reason, struct list_entry *completed)
-{
-	struct irp *irp;
-
-	while ((irp = io_csq_remove_next_irp(csq)) != NULL)
-		tdi_provider_finish(completed, irp, reason, 0);
-}
-
 void tdi_provider_fail_locked(struct tdi_connection *connection, ntstatus reason,
 			      struct list_entry *completed)
 {
@@ -179,12 +206,15 @@ void tdi_provider_fail_locked(struct tdi_connection *connection, ntstatus reason
 	connection->state = TDI_STATE_DISCONNECTED;
 	connection->failure = reason;
 	connection->provider->ops->abort(connection, was, completed);
-	if (connection->release_irp != NULL)
-		tdi_provider_finish(completed, connection->release_irp, reason, 0);
-	connection->release_irp = NULL;
 	fail_queue(&connection->establishing, reason, completed);
-	fail_queue(&connection->sends, reason, completed);
-	fail_queue(&connection->receives, reason, completed);
+	for (unsigned i = 0; i < 2; i++) {
+		struct tdi_pump *pump = i == 0 ? &connection->send_pump : &connection->receive_pump;
+
+		if (pump->running)
+			pump->again = true;
+		else
+			fail_waiting(connection, pump, completed);
+	}
 }
 
 void tdi_provider_fail(struct tdi_connection *connection, ntstatus reason)

@@ -9,10 +9,11 @@
  *                            └───────listen──> LISTENING ────┴──> CONNECTED ──> DISCONNECTED
  *
  * tdi_provider_end_establish ends CONNECTING and LISTENING, either way; a failed connect goes to
- * DISCONNECTED. tdi_provider_fail and the close of the file end any state in DISCONNECTED, where
- * every queued request is completed with the reason (`failure`) and every new one is refused with
- * it. Within CONNECTED the two directions end separately: `send_ended` when the client has
- * released, `receive_ended` when the peer's last byte has been received.
+ * DISCONNECTED, as does a connect or listen that is cancelled. tdi_provider_fail and the close of
+ * the file end any state in DISCONNECTED, where every queued request is completed with the reason
+ * (`failure`) and every new one is refused with it. Within CONNECTED the two directions end
+ * separately: `send_ended` when the client has released, `receive_ended` when the peer's last byte
+ * has been received.
  *
  * One lock. `lock` guards everything in the structure and in what the transport adds to it. No
  * request is completed and no callback runs with it held.
@@ -21,7 +22,8 @@
  * running leaves a note (`again`) and goes: the running one will look once more. So a submit may do
  * the work of a send itself, on the caller's thread and without a hop, and a callback that submits
  * the next send from within the pump's completions does not nest: it leaves a note. A pump that has
- * gone round PUMP_TURNS times leaves the rest to a DPC.
+ * gone round PUMP_TURNS times leaves the rest to a DPC. When the connection fails, a running pump
+ * also completes what waits in its queue, behind what it has in hand.
  *
  * Requests wait in the cancel-safe queues `sends` and `receives`; a step takes one out when work
  * on it begins. From then on it can't be cancelled, only failed with the connection.
@@ -76,7 +78,8 @@ struct tdi_provider_ops {
 
 	/*
 	 * The steps of the two pumps. When `send` finds nothing left to send and release_wanted
-	 * set, it tells the peer that this was all, and sets send_ended.
+	 * set, it tells the peer that this was all, and sets send_ended, at once or in a later
+	 * step; from then on a close resets nobody.
 	 */
 	tdi_pump_step *send;
 	tdi_pump_step *receive;
@@ -144,8 +147,9 @@ void tdi_provider_drop(struct tdi_connection *connection);
 
 /*
  * Takes the pending connect or listen, which can't be cancelled from then on; NULL when the client
- * has given it up. Lock held. It ends with tdi_provider_end_establish (lock not held): `status`
- * says whether the connection stands, `remote` who is at the other end (NULL: not to be told).
+ * has given it up, and the connection has failed or is about to. Lock held. It ends with
+ * tdi_provider_end_establish (lock not held): `status` says whether the connection stands, `remote`
+ * who is at the other end (NULL: not to be told).
  */
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection);
 void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *irp, ntstatus status,

@@ -98,7 +98,7 @@ ntstatus tdi_start_send_buffer(struct file_object *connection, const void *buffe
 	}
 	tdi_build_send(send->irp, connection, send_completed, send, send->irp->mdl_address, flags,
 		       length);
-	send->begun_ns = tdi_count_begin(send->counters);
+	send->begun_ns = tdi_count_begin(send->counters, TDI_TIMED_OF);
 	io_call_driver(io_get_related_device_object(connection), send->irp);
 	if (!ob_dereference(&send->references))
 		return STATUS_PENDING; /* the completion routine will free it, or has begun to */

@@ -41,7 +41,7 @@ int64_t tdi_send_stream(struct file_object *connection, const void *buffer, uint
 	}
 	tdi_build_send(irp, connection, NULL, NULL, irp->mdl_address, flags, length);
 
-	begun_ns = tdi_count_begin(counters);
+	begun_ns = tdi_count_begin(counters, 1);
 	io_call_driver(io_get_related_device_object(connection), irp);
 	/* Also when it has completed already: then the event is set, and this returns at once. */
 	ke_wait_for_single_object(&event, KE_WAIT_FOREVER);

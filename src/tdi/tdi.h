@@ -23,9 +23,12 @@
  * after the peer's last byte with STATUS_GRACEFUL_DISCONNECT.
  *
  * Ending. tdi_disconnect with TDI_DISCONNECT_RELEASE says that no more will be sent and lets all
- * that was sent arrive; it completes when the end of the stream is on its way; the other direction
- * stays open. TDI_DISCONNECT_ABORT, and closing a
- * connection that was not released, throws away what is under way and resets the peer. Closing
+ * that was sent arrive. It completes when the end of the stream is on its way; a transport that
+ * sends from the client's buffers may complete it behind the sends before it. The other direction
+ * stays open. When a release has completed, closing loses nothing of what was sent, also when what
+ * the peer has sent is left unread; but a peer that goes on sending to a closed connection is
+ * reset, which may cost it what it has not got yet. TDI_DISCONNECT_ABORT, and closing a connection
+ * whose release has not completed, throws away what is under way and resets the peer. Closing
  * completes everything outstanding before it returns.
  *
  * Sources: the first seed thread and the Tdinal design (sends, the two references, receive); the
@@ -40,7 +43,7 @@
 
 enum { TDI_ADDRESS_TYPE_IP = 2, TDI_ADDRESS_TYPE_IP6 = 23 };
 
-/* An IP address and a port. All zero but the type: any address, any port. */
+/* An IP address and a port, of one of the two types. All zero but that: any address, any port. */
 struct transport_address {
 	uint16_t address_type;
 	uint16_t port;	     /* host byte order */
@@ -179,8 +182,10 @@ void tdi_close(struct file_object *file);
 ntstatus tdi_associate_address(struct file_object *connection, struct file_object *address);
 
 /*
- * Connects, for at most timeout_ns. Errors: STATUS_CONNECTION_REFUSED, STATUS_IO_TIMEOUT,
- * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE, ...
+ * Connects, for at most timeout_ns. A connect or listen that fails, is cancelled or takes too long
+ * ends the endpoint, which can then only be closed; a peer that it had reached is reset. Errors:
+ * STATUS_CONNECTION_REFUSED, STATUS_IO_TIMEOUT, STATUS_NETWORK_UNREACHABLE,
+ * STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_ACTIVE, STATUS_INVALID_PARAMETER, ...
  */
 ntstatus tdi_connect(struct file_object *connection, const struct transport_address *remote,
 		     int64_t timeout_ns);

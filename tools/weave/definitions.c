@@ -233,11 +233,23 @@ static void relate(struct source *source)
 	}
 }
 
+/* Some editors end lines with two characters; the line numbers are the same. */
+static void drop_carriage_returns(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from != '\0'; from++)
+		if (from[0] != '\r' || from[1] != '\n')
+			*to++ = *from;
+	*to = '\0';
+}
+
 void source_load(struct source *source, const char *path)
 {
 	*source = (struct source){.path = copy_string(path), .text = read_file(path)};
 	if (source->text == NULL)
 		die(path, 0, "%s", strerror(errno));
+	drop_carriage_returns(source->text);
 	find_lines(source);
 	run_ctags(source);
 	if (source->definition_count != 0)

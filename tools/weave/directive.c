@@ -189,8 +189,9 @@ void add_figure(struct text *html, const struct book *book, const char *name, co
 		die(path, line, "%s holds no measurement yet; weave --refresh makes it", file);
 	*when++ = '\0';
 	*output = '\0';
-	add_transcript(html, text + 2, output + 2);
-	text_add(html, "<p class=\"when\">Measured ");
+	/* The shell's "! " stands before a command that is meant to fail. */
+	add_transcript(html, text + (strncmp(text, "$ ! ", 4) == 0 ? 4 : 2), output + 2);
+	text_add(html, "<p class=\"when\">Run ");
 	text_add_escaped(html, when, strlen(when));
 	text_add(html, ".</p>\n");
 	free(text);

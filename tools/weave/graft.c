@@ -1,12 +1,15 @@
 /*
- * graft REFERENCE.c PATCH.c > OUT.c - puts each definition of PATCH in place of the definition of
- * the same name in REFERENCE.
+ * graft [-s] REFERENCE.c... PATCH.c > OUT.c - puts each definition of PATCH in place of the
+ * definition of the same name in the references, which become one source in this order.
  *
  * A lab's starter, a student's answer and a mutant hold only the definitions that differ; the
  * rest of the stage stays the reference. PATCH may hold definitions, includes, comments, and
  * declarations (which are left out: the definitions are what counts). Includes are added behind
- * the reference's last one. Anything else is an error, and so is a definition whose name the
- * reference does not have or which comes twice: nothing of a student's disappears silently.
+ * the last one of the first reference. Anything else is an error, and so is a definition whose name
+ * no reference has or which comes twice: nothing of a student's disappears silently.
+ *
+ * With -s a definition with a new name is put in if no other file can see it (static, or a type):
+ * it stays, as do prototypes, with the definition that follows it in PATCH, or with the last one.
  *
  * #line keeps compiler messages and debuggers at the file in which each line was written.
  */
@@ -35,26 +38,60 @@ static bool is_piece(const struct definition *definition)
 	return !definition->nested && definition->kind != DEFINITION_PROTOTYPE;
 }
 
-/* The definition of the reference that this one of the patch replaces; ends when there is none. */
-static const struct definition *find_target(const struct source *reference,
-					    const struct source *patch,
-					    const struct definition *definition)
+/* The sources that take the patch, and whether new names are welcome. */
+struct job {
+	struct source *references;
+	unsigned reference_count;
+	bool allow_new;
+};
+
+/* A definition of a reference, and the lines of the patch that take its place. */
+struct replacement {
+	const struct source *reference;
+	const struct definition *old;
+	unsigned first, last;
+};
+
+static bool is_seen_by_others(const struct definition *definition)
+{
+	return !definition->is_static &&
+	       (definition->kind == DEFINITION_FUNCTION || definition->kind == DEFINITION_VARIABLE);
+}
+
+static _Noreturn void refuse_name(const struct job *job, const struct source *patch,
+				  const struct definition *definition)
+{
+	struct text names = {0};
+
+	for (unsigned i = 0; i < job->reference_count; i++)
+		text_printf(&names, "%s%s", i > 0 ? ", " : "", job->references[i].path);
+	die(patch->path, definition->begin,
+	    "'%s' is not defined in %s, so there is nothing that it could replace%s",
+	    definition->name, text_string(&names),
+	    job->allow_new ? " (a function of your own is static)" : "");
+}
+
+/* Finds what this definition of the patch replaces; false for one that is new, and welcome. */
+static bool find_target(const struct job *job, const struct source *patch,
+			const struct definition *definition, struct replacement *found)
 {
 	bool tagged = definition->kind == DEFINITION_STRUCT;
 	char *name = format_string("%s%s", tagged ? "struct " : "", definition->name);
-	const struct definition *target = source_find(reference, name);
 
+	*found = (struct replacement){.first = definition->first, .last = definition->last};
+	for (unsigned i = 0; found->old == NULL && i < job->reference_count; i++) {
+		found->reference = &job->references[i];
+		found->old = source_find(found->reference, name);
+	}
 	free(name);
-	if (target == NULL)
-		die(patch->path, definition->begin,
-		    "'%s' is not defined in %s, so there is nothing that it could replace",
-		    definition->name, reference->path);
-	if (target->kind != definition->kind &&
-	    !(target->kind == DEFINITION_ENUMERATOR && definition->kind == DEFINITION_ENUM))
+	if (found->old == NULL && (!job->allow_new || is_seen_by_others(definition)))
+		refuse_name(job, patch, definition);
+	if (found->old != NULL && found->old->kind != definition->kind &&
+	    !(found->old->kind == DEFINITION_ENUMERATOR && definition->kind == DEFINITION_ENUM))
 		die(patch->path, definition->begin, "'%s' is a %s here and a %s in %s",
 		    definition->name, definition_kind_name(definition->kind),
-		    definition_kind_name(target->kind), reference->path);
-	return target;
+		    definition_kind_name(found->old->kind), found->reference->path);
+	return found->old != NULL;
 }
 
 static void refuse_repetition(const struct source *patch)
@@ -135,71 +172,105 @@ static void print_includes(const struct source *patch)
 			print_lines(patch, line, line);
 }
 
-struct replacement {
-	const struct definition *old;
-	const struct definition *new;
-};
-
 static int compare_replacements(const void *left, const void *right)
 {
 	const struct replacement *a = left, *b = right;
 
+	if (a->reference != b->reference)
+		return a->reference < b->reference ? -1 : 1;
 	return a->old->begin < b->old->begin ? -1 : a->old->begin > b->old->begin;
 }
 
-/* The reference from line `from` up to and with `to`, with the includes of the patch put in. */
-static void print_reference(const struct source *reference, const struct source *patch,
+/* The replacements in the order of the references. The caller frees the list. */
+static struct replacement *list_replacements(const struct job *job, const struct source *patch,
+					     unsigned *count)
+{
+	struct replacement *list = allocate((patch->definition_count + 1) * sizeof(list[0]));
+	unsigned new_first = 0;
+
+	*count = 0;
+	for (unsigned i = 0; i < patch->definition_count; i++) {
+		const struct definition *definition = &patch->definitions[i];
+
+		/* Prototypes of new functions go along; others do no harm. */
+		if (job->allow_new && definition->kind == DEFINITION_PROTOTYPE &&
+		    !definition->nested && new_first == 0)
+			new_first = definition->first;
+		if (!is_piece(definition))
+			continue;
+		if (find_target(job, patch, definition, &list[*count])) {
+			if (new_first != 0)
+				list[*count].first = new_first;
+			new_first = 0;
+			++*count;
+		} else if (new_first == 0) {
+			new_first = definition->first;
+		}
+	}
+	if (*count == 0)
+		die(patch->path, 0, "holds no definition");
+	if (new_first != 0)
+		list[*count - 1].last = patch->line_count;
+	qsort(list, *count, sizeof(list[0]), compare_replacements);
+	return list;
+}
+
+/* A reference from line `from` up to and with `to`, with the includes of the patch put in. */
+static void print_reference(const struct source *reference, const struct source *includes,
 			    unsigned from, unsigned to)
 {
 	unsigned include = last_include(reference);
 
-	if (include < from || include > to) {
+	if (includes == NULL || include < from || include > to) {
 		print_lines(reference, from, to);
 		return;
 	}
 	print_lines(reference, from, include);
-	print_includes(patch);
+	print_includes(includes);
 	print_lines(reference, include + 1, to);
 }
 
-static void graft(const struct source *reference, const struct source *patch)
+static void graft(const struct job *job, const struct source *patch)
 {
-	struct replacement *list = allocate((patch->definition_count + 1) * sizeof(list[0]));
-	unsigned count = 0, next = 1;
+	unsigned count, at = 0;
+	struct replacement *list = list_replacements(job, patch, &count);
 
-	for (unsigned i = 0; i < patch->definition_count; i++) {
-		const struct definition *definition = &patch->definitions[i];
+	for (unsigned i = 0; i < job->reference_count; i++) {
+		const struct source *reference = &job->references[i];
+		const struct source *includes = i == 0 ? patch : NULL;
+		unsigned next = 1;
 
-		if (is_piece(definition))
-			list[count++] = (struct replacement){
-				find_target(reference, patch, definition), definition};
+		for (; at < count && list[at].reference == reference; at++) {
+			print_reference(reference, includes, next, list[at].old->first - 1);
+			print_lines(patch, list[at].first, list[at].last);
+			next = list[at].old->last + 1;
+		}
+		print_reference(reference, includes, next, reference->line_count);
 	}
-	if (count == 0)
-		die(patch->path, 0, "holds no definition");
-	qsort(list, count, sizeof(list[0]), compare_replacements);
-	for (unsigned i = 0; i < count; i++) {
-		print_reference(reference, patch, next, list[i].old->first - 1);
-		print_lines(patch, list[i].new->first, list[i].new->last);
-		next = list[i].old->last + 1;
-	}
-	print_reference(reference, patch, next, reference->line_count);
 	free(list);
 }
 
 int main(int argc, char **argv)
 {
-	struct source reference, patch;
+	struct job job = {.allow_new = argc > 1 && strcmp(argv[1], "-s") == 0};
+	struct source patch;
+	int first = job.allow_new ? 2 : 1;
 
-	if (argc != 3 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: graft REFERENCE.c PATCH.c > OUT.c\n");
+	if (argc < first + 2 || argv[first][0] == '-') {
+		fprintf(stderr, "usage: graft [-s] REFERENCE.c... PATCH.c > OUT.c\n");
 		return 2;
 	}
-	source_load(&reference, argv[1]);
-	source_load(&patch, argv[2]);
+	job.reference_count = (unsigned)(argc - first - 1);
+	job.references = allocate(job.reference_count * sizeof(job.references[0]));
+	for (unsigned i = 0; i < job.reference_count; i++)
+		source_load(&job.references[i], argv[first + (int)i]);
+	source_load(&patch, argv[argc - 1]);
 	refuse_repetition(&patch);
 	refuse_strays(&patch);
-	graft(&reference, &patch);
-	source_free(&reference);
+	graft(&job, &patch);
+	for (unsigned i = 0; i < job.reference_count; i++)
+		source_free(&job.references[i]);
+	free(job.references);
 	source_free(&patch);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(NULL, 0, "cannot write the result");

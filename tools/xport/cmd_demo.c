@@ -21,6 +21,7 @@
 
 #include "demo.h"
 #include "sender.h"
+#include "quantity.h"
 #include "wan.h"
 #include "xport.h"
 
@@ -78,13 +79,13 @@ static int take_option(struct demo_options *options, int option)
 
 	switch (option) {
 	case 't':
-		if (wan_parse_duration(optarg, &options->demo.rtt_asked_ns) == 0 &&
+		if (parse_duration(optarg, &options->demo.rtt_asked_ns) == 0 &&
 		    options->demo.rtt_asked_ns > 0 &&
 		    options->demo.rtt_asked_ns <= UINT64_C(1000000000))
 			return XPORT_OK;
 		return usage("--rtt %s: not a duration up to 1s, such as 10ms", optarg);
 	case 'r':
-		if (wan_parse_rate(optarg, &options->demo.rate_bits_per_second) == 0 &&
+		if (parse_rate(optarg, &options->demo.rate_bits_per_second) == 0 &&
 		    options->demo.rate_bits_per_second > 0)
 			return XPORT_OK;
 		return usage("--rate %s: not a rate, such as 1gbit", optarg);
@@ -334,7 +335,7 @@ static void explain_beginning(const struct demo *demo, bool wan)
 	       (double)demo->rtt_ns / 1e6);
 	if (demo->rate_bits_per_second > 0)
 		printf(" and %s", format_rate((double)demo->rate_bits_per_second / 8).text);
-	printf(".\n\n");
+	printf(".\n");
 	fflush(stdout);
 }
 
@@ -352,14 +353,19 @@ static int run_on(struct demo_options *options, bool wan)
 	struct demo_printer printer = {.json = options->json, .transport = wan ? "tcp" : "link"};
 	struct demo *demo = &options->demo;
 	char error[160];
+	pid_t watch = -1;
 	int result;
 
 	if ((wan ? demo_wan_measure_rtt : demo_link_measure_rtt)(demo, &demo->rtt_ns, error,
 								 sizeof(error)) != 0)
 		return fail("%s", error);
-	if (!options->json)
+	if (!options->json) {
 		explain_beginning(demo, wan);
+		watch = demo_watch_begin();
+		puts("");
+	}
 	result = do_rows(demo, wan ? demo_wan_row : demo_link_row, &printer);
+	demo_watch_end(watch);
 	if (result == XPORT_OK && !options->json)
 		explain_end();
 	return result;

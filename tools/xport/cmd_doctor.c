@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mounts.h"
 #include "xport.h"
 
 #ifndef SO_ZEROCOPY
@@ -334,7 +335,8 @@ static void check_fuse(struct finding *finding)
 	if (fd >= 0)
 		close(fd);
 	if (fd < 0) {
-		found(finding, "/dev/fuse: %s; no FUSE file systems", strerror(error));
+		found(finding, "/dev/fuse: %s; no xport mount, xport stat shows the same",
+		      strerror(error));
 		advise(finding, VERDICT_MISSING,
 		       error == EACCES
 			       ? "chmod 666 /dev/fuse (as root)"
@@ -345,7 +347,33 @@ static void check_fuse(struct finding *finding)
 		advise(finding, geteuid() == 0 ? VERDICT_LIMITED : VERDICT_MISSING,
 		       "install the package fuse3");
 	} else {
-		found(finding, "/dev/fuse and fusermount3 work");
+		found(finding, "/dev/fuse and fusermount3 work: xport mount");
+	}
+}
+
+static void check_mount(struct finding *finding)
+{
+	struct mount mount;
+	int error = mount_find(&mount, MOUNT_DEFAULT);
+
+	if (error != 0) {
+		found(finding, "%s: %s", MOUNT_DEFAULT, strerror(error));
+		advise(finding, VERDICT_LIMITED, "mount elsewhere: xport mount ~/xport");
+	} else if (mount.state == MOUNT_LIVING) {
+		found(finding, "the counters are shown on %s", MOUNT_DEFAULT);
+	} else if (mount.state == MOUNT_NONE) {
+		found(finding, "nothing is mounted on %s", MOUNT_DEFAULT);
+		if (access(MOUNT_DEFAULT, W_OK) != 0 && access("/mnt", W_OK) != 0)
+			advise(finding, VERDICT_LIMITED, "mount elsewhere: xport mount ~/xport");
+	} else if (mount.state == MOUNT_FOREIGN) {
+		found(finding, "another file system is mounted on %s", MOUNT_DEFAULT);
+		advise(finding, VERDICT_LIMITED, "mount elsewhere: xport mount ~/xport");
+	} else {
+		found(finding, "xportfs on %s %s", MOUNT_DEFAULT,
+		      mount.state == MOUNT_STALE ? "has died" : "does not answer");
+		advise(finding, VERDICT_LIMITED,
+		       mount.state == MOUNT_STALE ? "xport mount starts it again"
+						  : "xport umount ends it");
 	}
 }
 
@@ -361,6 +389,7 @@ static const struct check checks[] = {
 	{"namespaces", check_namespaces},
 	{"tun", check_tun},
 	{"fuse", check_fuse},
+	{"mount", check_mount},
 };
 
 static void print_words(const struct check *check, const struct finding *finding)

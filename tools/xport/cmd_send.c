@@ -21,6 +21,7 @@
 #include "counters.h"
 #include "endpoint.h"
 #include "interrupt.h"
+#include "listener.h"
 #include "monitor.h"
 #include "sender.h"
 #include "xport.h"
@@ -32,7 +33,6 @@ enum {
 	DEFAULT_DEPTH = 16,
 	DEFAULT_BLOCK = 256 * 1024,
 	LARGEST_DEPTH = 4096,
-	LISTENER_BUFFER_BYTES = 64 * 1024,
 };
 
 static const uint64_t DEFAULT_TIMEOUT_NS = UINT64_C(30000000000);
@@ -61,18 +61,6 @@ static const char send_help[] =
 	"Example: xport recv --listen 127.0.0.1:4444 -o copy &\n"
 	"         xport send --to 127.0.0.1:4444 FILE\n";
 
-/*
- * Reads what the peer says, to know when it stops. The buffer is pool memory, because callbacks use
- * it. An error also makes `stop_fd` readable, for a sender that waits for its source.
- */
-struct listener {
-	struct file_object *connection;
-	struct kevent ended;
-	ntstatus status; /* why, once `ended` is set */
-	void *buffer;
-	int stop_fd; /* an eventfd */
-};
-
 struct send_command {
 	/* The command line. */
 	struct send_options options;
@@ -99,36 +87,6 @@ struct send_command {
 	double total_seconds; /* from then until everything was acknowledged */
 	bool receiver_closed;
 };
-
-/* ---- The peer's direction ------------------------------------------------------------------ */
-
-static void listener_received(void *context, ntstatus status, uint32_t bytes)
-{
-	struct listener *listener = context;
-
-	(void)bytes;
-	if (nt_success(status)) {
-		tdi_start_receive_buffer(listener->connection, listener->buffer,
-					 LISTENER_BUFFER_BYTES, listener_received, listener);
-		return;
-	}
-	listener->status = status;
-	if (status != STATUS_GRACEFUL_DISCONNECT)
-		eventfd_write(listener->stop_fd, 1);
-	ke_set_event(&listener->ended);
-}
-
-static bool listener_start(struct listener *listener, struct file_object *connection)
-{
-	listener->connection = connection;
-	ke_initialize_event(&listener->ended, NOTIFICATION_EVENT, false);
-	listener->buffer = ex_allocate_pool(LISTENER_BUFFER_BYTES);
-	if (listener->buffer == NULL)
-		return false;
-	tdi_start_receive_buffer(connection, listener->buffer, LISTENER_BUFFER_BYTES,
-				 listener_received, listener);
-	return true;
-}
 
 /* ---- Connecting ---------------------------------------------------------------------------- */
 

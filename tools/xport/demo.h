@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <nettle/sha2.h>
 
@@ -74,6 +75,13 @@ struct demo_printer {
 void demo_print_row(struct demo_printer *printer, const struct demo *demo,
 		    const struct demo_row *row, bool sha256_match);
 void demo_print_end(const struct demo_printer *printer);
+
+/*
+ * Lets people watch the demo's counters, and prints how. Returns the process to give to the second,
+ * which ends what was begun; -1 when that is nothing.
+ */
+pid_t demo_watch_begin(void);
+void demo_watch_end(pid_t daemon);
 
 /* The least of several round trips of one byte. */
 int demo_wan_measure_rtt(const struct demo *demo, uint64_t *rtt_ns, char *error, size_t size);

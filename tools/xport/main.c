@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lab.h"
 #include "wan.h"
 
 #ifndef XPORT_VERSION
@@ -27,6 +28,12 @@ static const struct verb verbs[] = {
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
 	{"rules", cmd_rules, "what the name of a bug check means"},
+	{"lab", cmd_lab, "take a stage out, write it yourself, and have it checked"},
+	{"sim", cmd_sim, "search the orders of events of a scenario for one that fails"},
+	{"replay", cmd_sim, "run the one order of events that was found to fail"},
+	{"mount", cmd_mount, "show the counters of all xport processes as files"},
+	{"umount", cmd_umount, "end that"},
+	{"stat", cmd_stat, "print the counters of all xport processes, or check their laws"},
 	{"doctor", cmd_doctor, "what this machine can do, and what to do about the rest"},
 };
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "wan.h"
+#include "quantity.h"
 
 static const char *current_verb;
 
@@ -175,7 +175,7 @@ int parse_timeout(const char *what, const char *text, uint64_t *nanoseconds)
 	const uint64_t day = UINT64_C(86400000000000);
 	uint64_t value;
 
-	if (wan_parse_duration(text, &value) < 0)
+	if (parse_duration(text, &value) < 0)
 		return usage("%s '%s' is no time; write 30s or 500ms, or 0s for no limit", what,
 			     text);
 	if (value > day)

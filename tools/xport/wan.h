@@ -75,13 +75,6 @@ int wan_status(const char *name, struct wan_status *status, char *error, size_t 
 /* The IPv4 address of a side, in dots; NULL when `side` is neither 'a' nor 'b'. */
 const char *wan_address(char side);
 
-/*
- * Read "250us", "1.5ms" or "2s", and "64kbit", "1gbit" or "2.5gbit" (decimal multiples). The
- * unit is required and nothing may follow it. Return 0, or -1 with the result untouched.
- */
-int wan_parse_duration(const char *text, uint64_t *nanoseconds);
-int wan_parse_rate(const char *text, uint64_t *bits_per_second);
-
 /* The verb `xport wan`; argv[0] is "wan". Returns the exit status. */
 int cmd_wan(int argc, char **argv);
 

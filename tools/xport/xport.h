@@ -9,10 +9,13 @@
  *   sender.h     a file or memory over a connection, one send at a time or many at once
  *   receiver.h   what arrives on a connection, into a descriptor
  *   output.h     a file that appears under its name only when it is whole
+ *   listener.h   what the peer says, for a sender
  *   monitor.h    a thread that looks at a running transfer: progress, and silence
  *   progress.h   the line on the terminal
  *   interrupt.h  what happens on Ctrl-C
  *   counters.h   what others can watch meanwhile
+ *   lab.h        the labs, and how an answer becomes a program
+ *   mounts.h     where xportfs is mounted, and whether it answers
  *
  * A verb returns the exit status. Whatever goes wrong is one line on standard error, printed where
  * it is found, by fail() or usage(), whose result is passed up.
@@ -32,12 +35,16 @@ enum {
 	XPORT_USAGE = 2,  /* the command line made no sense; nothing was begun */
 };
 
-/* argv[0] is the verb. cmd_wan is in wan.h. */
+/* argv[0] is the verb. cmd_wan is in wan.h, cmd_lab in lab.h. */
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+int cmd_umount(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_sim(int argc, char **argv); /* and replay */
 
 /* ---- Errors -------------------------------------------------------------------------------- */
 

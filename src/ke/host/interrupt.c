@@ -22,6 +22,7 @@ void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *r
 		.fd = -1};
 	initialize_list_head(&interrupt->entry);
 	ke_initialize_spin_lock_at(&interrupt->lock, site);
+	__atomic_fetch_add(&host.connected_interrupts, 1, __ATOMIC_RELAXED);
 }
 
 ntstatus ke_host_watch_descriptor(struct kinterrupt *interrupt, int fd)
@@ -109,6 +110,7 @@ void ke_disconnect_interrupt_at(struct kinterrupt *interrupt, struct kdpc *disco
 				"the DPC that ends an interrupt is for processor %u, not %u",
 				disconnected->processor, interrupt->processor);
 	ke_synchronize_execution_at(interrupt, mark_disconnected, interrupt, site);
+	__atomic_fetch_sub(&host.connected_interrupts, 1, __ATOMIC_RELAXED);
 	if (interrupt->fd >= 0)
 		epoll_ctl(processor->epoll_fd, EPOLL_CTL_DEL, interrupt->fd, NULL);
 	host_lock(&processor->lock);

@@ -51,6 +51,7 @@ struct host_state {
 	struct host_processor *processors;
 	unsigned processor_count;
 	uint32_t running;
+	uint32_t connected_interrupts;
 	uint32_t next_home;	  /* the processor that the next system thread is counted to */
 	int64_t pool_outstanding; /* of the threads that have ended */
 };

@@ -7,10 +7,19 @@
  *   work items    likewise
  *
  * and parks in epoll when it found nothing. Whoever brings work to a parked processor clears
- * `parked` under the lock and writes to the wake descriptor, once. A processor that runs anyway is
- * not woken: it looks at its lists under the same lock before it parks, so no work is missed.
+ * `parked` under the lock and writes to the wake descriptor, once. No work is missed, because the
+ * lists are looked at and `parked` is set under one hold of the same lock (prepare_wait):
  *
- * The wake descriptor is edge-triggered and never read: each write is an edge.
+ *   brought before that      the lists are not empty, so the processor does not park
+ *   between that and epoll   `parked` is set, so there is a write: an edge that epoll keeps, and
+ *                            with which the wait returns at once
+ *   while epoll waits        likewise
+ *   after epoll returned     with `parked` still set, a write for nothing, which is an empty turn
+ *                            later; with `parked` cleared, no write: the work is found in this turn
+ *                            or when the lists are looked at again
+ *
+ * A timer is work in this sense, since it may be due before the wait that was computed ends. The
+ * wake descriptor is edge-triggered and never read: each write is an edge.
  *
  * A DPC, timer or work item stands in the lists of the processor that it was initialised for, and
  * is guarded by that processor's lock. `queued` is cleared before the routine runs, so that the
@@ -186,35 +195,81 @@ void ke_initialize_timer(struct ktimer *timer)
 	initialize_list_head(&timer->entry);
 }
 
-bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
+/*
+ * Locks the processor that the timer stands with, which is told by a field that this very lock
+ * guards: so look, lock, and look again.
+ */
+static struct host_processor *lock_timer(struct ktimer *timer)
 {
-	struct host_processor *processor = &host.processors[timer->processor];
-	bool was_armed;
+	for (;;) {
+		uint32_t number = __atomic_load_n(&timer->processor, __ATOMIC_RELAXED);
+		struct host_processor *processor = &host.processors[number];
 
-	(void)site;
-	host_lock(&processor->lock);
-	was_armed = timer->armed;
+		host_lock(&processor->lock);
+		if (__atomic_load_n(&timer->processor, __ATOMIC_RELAXED) == number)
+			return processor;
+		host_unlock(&processor->lock);
+	}
+}
+
+/* The same for a timer that will stand with `target`, which is locked too: the lower number first.
+ */
+static struct host_processor *lock_timer_and(struct ktimer *timer, struct host_processor *target)
+{
+	for (;;) {
+		uint32_t number = __atomic_load_n(&timer->processor, __ATOMIC_RELAXED);
+		struct host_processor *from = &host.processors[number];
+
+		host_lock(from < target ? &from->lock : &target->lock);
+		if (from != target)
+			host_lock(from < target ? &target->lock : &from->lock);
+		if (__atomic_load_n(&timer->processor, __ATOMIC_RELAXED) == number)
+			return from;
+		if (from != target)
+			host_unlock(&from->lock);
+		host_unlock(&target->lock);
+	}
+}
+
+/* With the lock of the processor that it stands with held. */
+static bool disarm(struct ktimer *timer)
+{
+	bool was_armed = timer->armed;
+
 	if (was_armed)
 		remove_entry_list(&timer->entry);
 	timer->armed = 0;
+	return was_armed;
+}
+
+bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
+{
+	struct host_processor *processor = lock_timer(timer);
+	bool was_armed = disarm(timer);
+
+	(void)site;
 	host_unlock(&processor->lock);
 	return was_armed;
 }
 
 /*
  * A timer stands with the processor of its DPC, so that it expires and the DPC is queued under one
- * lock: who finds it not armed finds the DPC queued, running or done.
+ * lock: who finds it not armed finds the DPC queued, running or done. It is moved with the locks of
+ * both processors held, so that nobody finds it on the way and arms it a second time.
  */
 bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
 		     const struct ke_site *site)
 {
-	bool was_armed = ke_cancel_timer_at(timer, site);
 	struct host_processor *processor = &host.processors[dpc->processor];
 	uint64_t due_ns = ke_query_interrupt_time() + delay_ns;
+	struct host_processor *from = lock_timer_and(timer, processor);
+	bool was_armed = disarm(timer);
 	struct list_entry *after;
 
-	host_lock(&processor->lock);
-	timer->processor = dpc->processor;
+	(void)site;
+	__atomic_store_n(&timer->processor, dpc->processor, __ATOMIC_RELAXED);
+	if (from != processor)
+		host_unlock(&from->lock);
 	timer->armed = 1;
 	timer->due_ns = due_ns;
 	timer->dpc = dpc;

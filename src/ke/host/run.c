@@ -113,7 +113,6 @@ ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *r
 	(void)site;
 	thread->routine = routine;
 	thread->context = context;
-	ke_initialize_event(&thread->terminated, NOTIFICATION_EVENT, false);
 	if (create_thread(&id, thread_main, thread) != 0)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	thread->executive = (uintptr_t)id;
@@ -170,6 +169,9 @@ static void stop_processors(unsigned count)
 			ke_bug_check("LEAK-AT-UNLOAD", "a timer is still armed at the end");
 		host_processor_close(&host.processors[i]);
 	}
+	if (host.connected_interrupts != 0)
+		ke_bug_check("LEAK-AT-UNLOAD", "%u interrupts are still connected at the end",
+			     host.connected_interrupts);
 }
 
 static ntstatus open_processors(void)
@@ -237,6 +239,7 @@ ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void 
 		verifier_context_begins(&host_self.verifier);
 	}
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul); /* inherited: timers to the microsecond */
+	host.connected_interrupts = 0;
 	host.processor_count = choose_processor_count(options);
 	host.processors = aligned_alloc(_Alignof(struct host_processor),
 					host.processor_count * sizeof(*host.processors));

@@ -57,7 +57,7 @@ bool sim_queue_dpc(struct kdpc *dpc, const struct ke_site *site)
 bool ke_insert_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
 {
 	sim_this_lane(site);
-	sim_yield(SIM_OP_QUEUE_DPC, site);
+	sim_yield(SIM_OP_QUEUE_DPC, dpc, site);
 	/* Also when it is queued already: its routine sees what this context did before. */
 	sim_order_before(dpc);
 	return sim_queue_dpc(dpc, site);
@@ -66,7 +66,7 @@ bool ke_insert_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
 bool ke_remove_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
 {
 	sim_this_lane(site);
-	sim_yield(SIM_OP_REMOVE_DPC, site);
+	sim_yield(SIM_OP_REMOVE_DPC, dpc, site);
 	sim_touch(dpc, sizeof(*dpc));
 	if (!dpc->queued)
 		return false;
@@ -137,7 +137,7 @@ void ke_flush_queued_dpcs_at(const struct ke_site *site)
 	struct sim_lane *lane = sim_this_lane(site);
 
 	sim_require_thread("flushing the DPCs", site);
-	sim_yield(SIM_OP_FLUSH_DPCS, site);
+	sim_yield(SIM_OP_FLUSH_DPCS, NULL, site);
 	lane->flush_sequence = sim_state.dpc_sequence;
 	if (dpcs_before(lane->flush_sequence)) {
 		insert_tail_list(&sim_state.flushing, &lane->waiter);
@@ -176,7 +176,7 @@ bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
 	bool was_armed;
 
 	sim_require_irql(DISPATCH_LEVEL, "setting a timer", site);
-	sim_yield(SIM_OP_SET_TIMER, site);
+	sim_yield(SIM_OP_SET_TIMER, timer, site);
 	sim_touch(timer, sizeof(*timer));
 	require_processor(dpc->processor, "a timer's DPC", site);
 	was_armed = disarm(timer);
@@ -199,7 +199,7 @@ bool ke_cancel_timer_at(struct ktimer *timer, const struct ke_site *site)
 	bool was_armed;
 
 	sim_require_irql(DISPATCH_LEVEL, "cancelling a timer", site);
-	sim_yield(SIM_OP_CANCEL_TIMER, site);
+	sim_yield(SIM_OP_CANCEL_TIMER, timer, site);
 	sim_touch(timer, sizeof(*timer));
 	was_armed = disarm(timer);
 	if (was_armed) {
@@ -242,7 +242,7 @@ bool ex_queue_work_item_at(struct ex_work_item *item, const struct ke_site *site
 	struct list_entry *queue = &sim_state.any_work_items;
 
 	sim_require_irql(DISPATCH_LEVEL, "queueing a work item", site);
-	sim_yield(SIM_OP_QUEUE_WORK_ITEM, site);
+	sim_yield(SIM_OP_QUEUE_WORK_ITEM, item, site);
 	sim_touch(item, sizeof(*item));
 	/* Also when it is queued already: its routine sees what this context did before. */
 	sim_order_before(item);

@@ -76,7 +76,7 @@ ntstatus ke_wait_for_single_object_at(struct kevent *event, int64_t timeout_ns,
 		sim_require_thread("waiting for an event", site);
 	else
 		sim_require_irql(DISPATCH_LEVEL, "looking at an event", site);
-	sim_yield(SIM_OP_WAIT, site);
+	sim_yield(SIM_OP_WAIT, event, site);
 	sim_touch(event, sizeof(*event));
 	if (event->signaled) {
 		if (event->type == SYNCHRONIZATION_EVENT)
@@ -111,7 +111,7 @@ static struct sim_lane *choose_waiter(struct kevent *event)
 void ke_set_event_at(struct kevent *event, const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "setting an event", site);
-	sim_yield(SIM_OP_SET_EVENT, site);
+	sim_yield(SIM_OP_SET_EVENT, event, site);
 	sim_touch(event, sizeof(*event));
 	sim_order_before(event);
 	if (event->type == SYNCHRONIZATION_EVENT) {
@@ -130,7 +130,7 @@ void ke_set_event_at(struct kevent *event, const struct ke_site *site)
 void ke_clear_event_at(struct kevent *event, const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "clearing an event", site);
-	sim_yield(SIM_OP_CLEAR_EVENT, site);
+	sim_yield(SIM_OP_CLEAR_EVENT, event, site);
 	sim_touch(event, sizeof(*event));
 	event->signaled = 0;
 }
@@ -146,7 +146,7 @@ uint64_t ke_query_interrupt_time(void)
 void ke_delay_execution_thread_at(uint64_t delay_ns, const struct ke_site *site)
 {
 	sim_require_thread("sleeping", site);
-	sim_yield(SIM_OP_DELAY, site);
+	sim_yield(SIM_OP_DELAY, NULL, site);
 	if (delay_ns > 0)
 		sim_wait(SIM_WAIT_TIME, NULL, sim_deadline(delay_ns));
 }

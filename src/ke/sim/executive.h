@@ -30,6 +30,7 @@
 
 #include "ke/ke.h"
 #include "ke/sim/fiber.h"
+#include "ke/sim/plan.h"
 #include "ke/sim/sanitizer.h"
 #include "ke/sim/sim.h"
 
@@ -39,7 +40,6 @@ enum {
 	SIM_START_NS = 1000000000,
 	SIM_STEP_NS = 10,
 	SIM_SLOWNESS_NS = 1000000, /* a slow processor's: how early a timer may seem to fire */
-	SIM_MAXIMUM_STEPS = 10000000,
 };
 
 enum sim_kind { SIM_THREAD, SIM_WORK_ITEM, SIM_DPC, SIM_INTERRUPT };
@@ -118,7 +118,10 @@ struct sim_lane {
 	struct sim_processor *processor; /* where it is, or was last */
 	struct sim_lane *below;		 /* on the processor's stack */
 	struct kspin_lock *spins_on;
-	uint64_t yields; /* yield points of this lane's present life */
+	const void *object; /* that the last operation was on */
+	uint64_t priority;  /* for the strategies that have some */
+	uint32_t turn;	    /* yield points of the lane in this run, over all its lives */
+	uint16_t nth;	    /* choices since the last of them */
 
 	const void *waits_on;
 	struct list_entry waiter; /* in an event's waiters or in the flushing lanes */
@@ -165,6 +168,11 @@ struct sim_executive {
 	uint64_t random;
 	unsigned stickiness; /* in eighths */
 	bool slow;
+	const struct ke_sim_plan *plan;
+	struct ke_sim_record *record;
+	uint64_t stop_at;
+	uint32_t next_deviation;
+	uint64_t allocations;
 	uint64_t steps;
 	uint64_t choices;
 	uint64_t switches;
@@ -190,22 +198,40 @@ extern struct sim_executive sim_state __attribute__((visibility("hidden")));
 
 /* ---- sched.c -------------------------------------------------------------------------------- */
 
-/* A choice that is to be made, as a strategy sees it. */
-struct sim_choice {
-	enum { SIM_CHOOSE_STEP, SIM_CHOOSE_PROCESSOR, SIM_CHOOSE_WAITER, SIM_CHOOSE_OUTCOME } what;
-	unsigned alternatives;
-	bool first_continues; /* alternative 0 is that the current lane goes on */
-	bool last_is_time;    /* the last alternative is that time passes */
+enum { SIM_MAXIMUM_CANDIDATES = 256 };
+
+enum sim_move {
+	SIM_RUN_LANE,
+	SIM_BEGIN_DPC,
+	SIM_BEGIN_WORK_ITEM,
+	SIM_BEGIN_INTERRUPT,
+	SIM_PASS_TIME,
+	SIM_MOVES
 };
 
-/* Every decision of a run is taken here. Returns an index below choice->alternatives. */
-unsigned sim_choose(const struct sim_choice *choice);
+/* A step that could be taken. `processor` is NULL where one is to be chosen yet. */
+struct sim_candidate {
+	enum sim_move move;
+	struct sim_processor *processor;
+	union {
+		struct sim_lane *lane;
+		struct list_entry *queue;
+		struct kinterrupt *interrupt;
+	};
+};
 
-/* Sets out from a seed. */
-void sim_seed(uint64_t seed);
+struct sim_candidates {
+	unsigned count;
+	bool first_continues; /* the first is that the current lane goes on */
+	bool last_is_time;    /* the last is that time passes */
+	struct sim_candidate at[SIM_MAXIMUM_CANDIDATES];
+};
 
-/* The yield point: notes where the current lane is, and lets the scheduler choose who goes on. */
-void sim_yield(enum sim_operation operation, const struct ke_site *site);
+/*
+ * The yield point: notes where the current lane is and which object it is about to touch (NULL:
+ * none of the caller's), and lets the scheduler choose who goes on.
+ */
+void sim_yield(enum sim_operation operation, const void *object, const struct ke_site *site);
 
 /* Lets the scheduler choose. Returns when the current lane is chosen again, or for a new life. */
 void sim_reschedule(void);
@@ -222,6 +248,34 @@ void sim_update_next_due(void);
 
 /* The time `delay_ns` from now, without overflow. */
 uint64_t sim_deadline(uint64_t delay_ns);
+
+/* ---- strategy.c ----------------------------------------------------------------------------- */
+
+/* A choice that is to be made, as a strategy sees it. */
+struct sim_choice {
+	enum { SIM_CHOOSE_STEP, SIM_CHOOSE_PROCESSOR, SIM_CHOOSE_WAITER, SIM_CHOOSE_OUTCOME } what;
+	unsigned alternatives;
+	const struct sim_candidates *candidates; /* of a SIM_CHOOSE_STEP */
+};
+
+/* Every decision of a run is taken here. Returns an index below choice->alternatives. */
+unsigned sim_choose(const struct sim_choice *choice);
+
+/* Sets out from a seed and the plan. */
+void sim_begin_plan(uint64_t seed);
+
+/* The lane has begun a life, or come to its next operation: what that changes for the strategy. */
+void sim_new_life(struct sim_lane *lane);
+void sim_new_operation(struct sim_lane *lane);
+
+/* Whether this allocation is to fail. */
+bool sim_allocation_fails(void);
+
+/* ---- record.c ------------------------------------------------------------------------------- */
+
+/* Notes a choice; `next` goes on after `lane`. */
+void sim_note_choice(const struct sim_choice *choice, unsigned index);
+void sim_note_event(const struct sim_lane *lane, struct sim_lane *next);
 
 /* ---- lane.c --------------------------------------------------------------------------------- */
 
@@ -324,6 +378,10 @@ __attribute__((format(printf, 4, 5))) void sim_report_violation(const struct ke_
 								const char *rule,
 								const struct verifier_event *other,
 								const char *format, ...);
+
+/* In words. */
+const char *sim_operation_name(unsigned operation);
+const char *sim_kind_name(unsigned kind);
 
 /* Writes the report of a run that ended in deadlock or livelock. */
 void sim_report_stuck(enum ke_sim_verdict verdict);

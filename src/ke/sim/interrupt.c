@@ -19,7 +19,7 @@ void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *r
 			     void *context, unsigned processor, const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "connecting an interrupt", site);
-	sim_yield(SIM_OP_CONNECT, site);
+	sim_yield(SIM_OP_CONNECT, interrupt, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	if (processor != KE_ANY_PROCESSOR && processor >= sim_state.processors)
 		ke_bug_check_at(site, "NO-SUCH-PROCESSOR", "an interrupt for processor %u of %u",
@@ -59,7 +59,7 @@ void ke_disconnect_interrupt_at(struct kinterrupt *interrupt, struct kdpc *disco
 				const struct ke_site *site)
 {
 	sim_require_irql(DISPATCH_LEVEL, "disconnecting an interrupt", site);
-	sim_yield(SIM_OP_DISCONNECT, site);
+	sim_yield(SIM_OP_DISCONNECT, interrupt, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	if (!interrupt->connected)
 		ke_bug_check_at(site, "INTERRUPT-MISUSE",
@@ -82,7 +82,7 @@ void ke_request_interrupt_at(struct kinterrupt *interrupt, const struct ke_site 
 	struct list_entry *requests = &sim_state.any_interrupts;
 
 	sim_this_lane(site);
-	sim_yield(SIM_OP_REQUEST, site);
+	sim_yield(SIM_OP_REQUEST, interrupt, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	/* Also when it is requested already: its routine sees what this context did before. */
 	sim_order_before(interrupt);
@@ -129,7 +129,7 @@ bool ke_synchronize_execution_at(struct kinterrupt *interrupt, ke_synchronize_ro
 	kirql old = lane->irql;
 	bool result;
 
-	sim_yield(SIM_OP_SYNCHRONIZE, site);
+	sim_yield(SIM_OP_SYNCHRONIZE, interrupt, site);
 	sim_touch(interrupt, sizeof(*interrupt));
 	if (old < DEVICE_LEVEL)
 		sim_set_irql(lane, DEVICE_LEVEL);

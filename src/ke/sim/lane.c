@@ -112,7 +112,7 @@ kirql ke_raise_irql_at(kirql irql, const struct ke_site *site)
 	struct sim_lane *lane = sim_this_lane(site);
 	kirql old = lane->irql;
 
-	sim_yield(SIM_OP_RAISE_IRQL, site);
+	sim_yield(SIM_OP_RAISE_IRQL, NULL, site);
 	if (irql < old || irql > HIGH_LEVEL)
 		ke_bug_check_at(site, "IRQL-CHANGED", "raising IRQL %u to %u", old, irql);
 	sim_set_irql(lane, irql);
@@ -142,7 +142,7 @@ void ke_lower_irql_at(kirql irql, const struct ke_site *site)
 {
 	struct sim_lane *lane = sim_this_lane(site);
 
-	sim_yield(SIM_OP_LOWER_IRQL, site);
+	sim_yield(SIM_OP_LOWER_IRQL, NULL, site);
 	sim_require_lowering(lane, irql, site);
 	sim_set_irql(lane, irql);
 }
@@ -257,6 +257,7 @@ static struct sim_lane *next_lane(void)
 
 	if (id < sim_state.lanes_made) {
 		sim_state.lanes_used++;
+		sim_state.lanes[id]->turn = 0;
 		return sim_state.lanes[id];
 	}
 	if (id == SIM_MAXIMUM_LANES)
@@ -291,7 +292,9 @@ struct sim_lane *sim_lane_take(enum sim_kind kind, const struct sim_task *task)
 	lane->processor = &sim_state.processor[0];
 	lane->below = NULL;
 	lane->spins_on = NULL;
-	lane->yields = 0;
+	lane->object = NULL;
+	lane->nth = 0;
+	sim_new_life(lane);
 	lane->waits_on = NULL;
 	lane->joiner = NULL;
 	initialize_list_head(&lane->waiter);
@@ -354,7 +357,7 @@ ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *r
 	struct sim_lane *lane;
 
 	sim_require_irql(PASSIVE_LEVEL, "creating a thread", site);
-	sim_yield(SIM_OP_CREATE_THREAD, site);
+	sim_yield(SIM_OP_CREATE_THREAD, NULL, site);
 	sim_touch(thread, sizeof(*thread));
 	lane = sim_lane_take(SIM_THREAD, &task);
 	if (!lane)
@@ -362,7 +365,6 @@ ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *r
 	lane->processor = sim_state.current->processor;
 	thread->routine = routine;
 	thread->context = context;
-	ke_initialize_event(&thread->terminated, NOTIFICATION_EVENT, false);
 	thread->executive = (uintptr_t)lane;
 	sim_order_before(&lane->wake_order);
 	sim_lane_ready(lane);
@@ -374,7 +376,7 @@ void ke_wait_for_thread_at(struct kthread *thread, const struct ke_site *site)
 	struct sim_lane *lane;
 
 	sim_require_thread("waiting for a thread", site);
-	sim_yield(SIM_OP_WAIT_THREAD, site);
+	sim_yield(SIM_OP_WAIT_THREAD, NULL, site);
 	sim_touch(thread, sizeof(*thread));
 	lane = (struct sim_lane *)thread->executive;
 	if (!lane || lane->joiner)

@@ -124,7 +124,7 @@ kirql ke_acquire_spin_lock_at(struct kspin_lock *lock, const struct ke_site *sit
 	kirql old = lane->irql;
 
 	sim_require_irql(DISPATCH_LEVEL, "acquiring a spin lock", site);
-	sim_yield(SIM_OP_ACQUIRE_LOCK, site);
+	sim_yield(SIM_OP_ACQUIRE_LOCK, lock, site);
 	sim_set_irql(lane, DISPATCH_LEVEL);
 	sim_take_lock(lane, lock, DISPATCH_LEVEL, site);
 	return old;
@@ -134,7 +134,7 @@ void ke_release_spin_lock_at(struct kspin_lock *lock, kirql irql, const struct k
 {
 	struct sim_lane *lane = sim_this_lane(site);
 
-	sim_yield(SIM_OP_RELEASE_LOCK, site);
+	sim_yield(SIM_OP_RELEASE_LOCK, lock, site);
 	sim_touch(lock, sizeof(*lock));
 	sim_give_lock(lane, lock, site);
 	sim_require_lowering(lane, irql, site);
@@ -146,7 +146,7 @@ void ke_release_spin_lock_at(struct kspin_lock *lock, kirql irql, const struct k
 /* The yield point of an interlocked operation. It orders this context after the former ones. */
 static void enter_interlocked(void *value, size_t bytes, const struct ke_site *site)
 {
-	sim_yield(SIM_OP_INTERLOCKED, site);
+	sim_yield(SIM_OP_INTERLOCKED, value, site);
 	sim_touch(value, bytes);
 	sim_order_after(value);
 }
@@ -217,7 +217,7 @@ static kirql enter_list(enum sim_operation operation, struct kspin_lock *lock,
 	struct sim_lane *lane = sim_this_lane(site);
 	kirql old = lane->irql;
 
-	sim_yield(operation, site);
+	sim_yield(operation, lock, site);
 	if (verifier_on)
 		verifier_lock_wanted(
 			lock, VERIFIER_MOMENT | (old >= DEVICE_LEVEL ? VERIFIER_IN_INTERRUPT : 0),
@@ -286,7 +286,7 @@ _Noreturn static void report_underflow(const struct ob_reference *reference, con
 
 void ob_reference_at(struct ob_reference *reference, const struct ke_site *site)
 {
-	sim_yield(SIM_OP_REFERENCE, site);
+	sim_yield(SIM_OP_REFERENCE, reference, site);
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
 		report_underflow(reference, "added, and none is left", site);
@@ -295,7 +295,7 @@ void ob_reference_at(struct ob_reference *reference, const struct ke_site *site)
 
 bool ob_dereference_at(struct ob_reference *reference, const struct ke_site *site)
 {
-	sim_yield(SIM_OP_DEREFERENCE, site);
+	sim_yield(SIM_OP_DEREFERENCE, reference, site);
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
 		report_underflow(reference, "dropped that nobody holds", site);

@@ -51,7 +51,7 @@ void *ex_allocate_pool_at(size_t bytes, const struct ke_site *site)
 
 	if (sim_state.current)
 		sim_require_irql(DISPATCH_LEVEL, "allocating pool memory", site);
-	if (bytes > SIZE_MAX / 2)
+	if (bytes > SIZE_MAX / 2 || (sim_state.current && sim_allocation_fails()))
 		return NULL;
 	block = malloc(sizeof(*block) + bytes);
 	if (!block)

@@ -47,8 +47,40 @@ __attribute__((format(printf, 1, 2))) static void print(const char *format, ...)
 	va_end(arguments);
 }
 
+/*
+ * The same schedule gives the same report in every process: an address becomes the number of the
+ * object among those of the report.
+ */
+static void number_objects(char *text)
+{
+	enum { OBJECTS = 16, ADDRESS_DIGITS = 10 }; /* shorter ones are statuses */
+	unsigned long long known[OBJECTS];
+	unsigned count = 0, number;
+	char *from = text, *to = text, *end;
+
+	while (*from != '\0') {
+		unsigned long long address = 0;
+
+		end = from;
+		if (from[0] == '0' && from[1] == 'x')
+			address = strtoull(from, &end, 16);
+		if (end - from < 2 + ADDRESS_DIGITS) {
+			*to++ = *from++;
+			continue;
+		}
+		for (number = 0; number < count && known[number] != address;)
+			number++;
+		if (number == count && count < OBJECTS)
+			known[count++] = address;
+		from = end;
+		to += sprintf(to, "#%u", number + 1);
+	}
+	*to = '\0';
+}
+
 static void publish(void)
 {
+	number_objects(sim_state.report.text);
 	sim_state.failed = true;
 	if (!(sim_state.flags & KE_SIM_QUIET))
 		fputs(sim_state.report.text, stderr);
@@ -85,6 +117,18 @@ static const char *const operation_names[SIM_OPERATIONS] = {
 	[SIM_OP_REQUEST] = "request interrupt",
 	[SIM_OP_SYNCHRONIZE] = "synchronize",
 };
+
+const char *sim_operation_name(unsigned operation)
+{
+	return operation_names[operation];
+}
+
+const char *sim_kind_name(unsigned kind)
+{
+	static const char *const names[] = {"thread", "work item", "DPC", "interrupt"};
+
+	return names[kind];
+}
 
 static const char *file_name(const struct ke_site *site)
 {
@@ -140,7 +184,6 @@ static void print_obstacle(const struct sim_lane *lane)
 
 static void print_lane(const struct sim_lane *lane)
 {
-	static const char *const kinds[] = {"thread", "work item", "DPC", "interrupt"};
 	char processor[16] = "-", place[64] = "-";
 
 	if (lane->state == SIM_PINNED || lane->kind == SIM_WORK_ITEM)
@@ -148,7 +191,7 @@ static void print_lane(const struct sim_lane *lane)
 	if (lane->site)
 		snprintf(place, sizeof(place), "%s:%d", file_name(lane->site), lane->site->line);
 	print("%6u  %-9s  %4u  %3s  %-24s %-16s ", lane->id,
-	      lane->id == 0 ? "main" : kinds[lane->kind], lane->irql, processor, place,
+	      lane->id == 0 ? "main" : sim_kind_name(lane->kind), lane->irql, processor, place,
 	      operation_names[lane->operation]);
 	print_obstacle(lane);
 	if (lane->task.origin)

@@ -62,7 +62,8 @@ static void reset_counters(uint64_t seed)
 	sim_state.report.seed = seed;
 	sim_state.report.verdict = KE_SIM_COMPLETED;
 	sim_state.report.rule[0] = sim_state.report.text[0] = '\0';
-	sim_seed(seed);
+	sim_state.allocations = 0;
+	sim_begin_plan(seed);
 }
 
 /* ---- The account at the end ----------------------------------------------------------------- */

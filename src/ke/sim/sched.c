@@ -27,130 +27,7 @@
  */
 #include "ke/sim/executive.h"
 
-#include <string.h>
-
-enum { MAXIMUM_CANDIDATES = 256 };
-
-enum move { RUN_LANE, BEGIN_DPC, BEGIN_WORK_ITEM, BEGIN_INTERRUPT, PASS_TIME };
-
-/* A step that could be taken. `processor` is NULL where one is to be chosen yet. */
-struct candidate {
-	enum move move;
-	struct sim_processor *processor;
-	union {
-		struct sim_lane *lane;
-		struct list_entry *queue;
-		struct kinterrupt *interrupt;
-	};
-};
-
-struct candidates {
-	unsigned count;
-	bool first_continues;
-	bool last_is_time;
-	struct candidate at[MAXIMUM_CANDIDATES];
-};
-
-/* ---- Choosing ------------------------------------------------------------------------------- */
-
-/* splitmix64: one addition and two multiplications, no state but a counter. */
-static uint64_t next_random(void)
-{
-	uint64_t z = sim_state.random += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-void sim_seed(uint64_t seed)
-{
-	static const uint8_t habits[4] = {0, 4, 0, 7};
-	uint64_t draw;
-
-	sim_state.random = seed;
-	draw = next_random();
-	sim_state.stickiness = habits[draw & 3];
-	sim_state.slow = seed != 0 && (draw >> 2 & 3) == 0;
-}
-
-/* FNV-1a of the file's name without its folders, which differ between builds. */
-static uint64_t hash_file_name(const char *file)
-{
-	const char *slash = strrchr(file, '/');
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (const char *c = slash ? slash + 1 : file; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
-	return hash;
-}
-
-/*
- * The hash of a site's file name. Names are few and each is one literal in its object file, so the
- * last ones are remembered by address. The address decides only where a hash is remembered. An
- * entry is good for one run: a library may have been unloaded since.
- */
-static uint64_t file_hash(const char *file)
-{
-	static struct {
-		const char *file;
-		uint64_t run;
-		uint64_t hash;
-	} cache[64];
-	unsigned slot = (uintptr_t)file / 8 % 64;
-
-	if (cache[slot].file != file || cache[slot].run != sim_state.run) {
-		cache[slot].file = file;
-		cache[slot].run = sim_state.run;
-		cache[slot].hash = hash_file_name(file);
-	}
-	return cache[slot].hash;
-}
-
-/*
- * Adds the decision to the trace hash. The site's line is left out: for a call that is written over
- * several lines, gcc gives the first of them and clang the last.
- */
-static void trace(const struct sim_choice *choice, unsigned index)
-{
-	const struct sim_lane *lane = sim_state.current;
-	uint64_t word = (uint64_t)index << 48 | (uint64_t)choice->what << 40 |
-			(uint64_t)lane->operation << 32 | lane->id;
-	uint64_t place = lane->site ? file_hash(lane->site->file) : 0;
-	uint64_t hash = sim_state.trace_hash;
-
-	hash = (hash ^ word) * 0x9e3779b97f4a7c15;
-	hash = ((hash ^ hash >> 32) + place) * 0xbf58476d1ce4e5b9;
-	sim_state.trace_hash = hash ^ hash >> 29;
-}
-
-/* The strategy: uniformly at random but for the run's two habits, see sim.h. */
-static unsigned draw_index(const struct sim_choice *choice)
-{
-	uint64_t draw = next_random();
-	unsigned count = choice->alternatives;
-
-	if (choice->last_is_time) {
-		if ((draw & 15) == 0)
-			return count - 1;
-		count--;
-	}
-	if (choice->first_continues && (draw >> 4 & 7) < sim_state.stickiness)
-		return 0;
-	return (unsigned)((draw >> 32) * count >> 32);
-}
-
-unsigned sim_choose(const struct sim_choice *choice)
-{
-	unsigned index = 0;
-
-	if (choice->alternatives > 1) {
-		sim_state.choices++;
-		index = draw_index(choice);
-	}
-	trace(choice, index);
-	return index;
-}
+/* ---- The environment ------------------------------------------------------------------------ */
 
 unsigned ke_choose_at(unsigned alternatives, const char *what, const struct ke_site *site)
 {
@@ -202,49 +79,49 @@ static bool can_continue(const struct sim_lane *lane)
 	return lane->kind == SIM_THREAD ? sim_state.open > 0 : !lane->processor->top;
 }
 
-static struct candidate *add(struct candidates *list, enum move move,
-			     struct sim_processor *processor)
+static struct sim_candidate *add(struct sim_candidates *list, enum sim_move move,
+				 struct sim_processor *processor)
 {
 	/* Beyond the limit steps are not offered this time; those that are make room for them. */
-	struct candidate *candidate = &list->at[list->count];
+	struct sim_candidate *candidate = &list->at[list->count];
 
-	if (list->count < MAXIMUM_CANDIDATES - 1)
+	if (list->count < SIM_MAXIMUM_CANDIDATES - 1)
 		list->count++;
 	candidate->move = move;
 	candidate->processor = processor;
 	return candidate;
 }
 
-static void collect_interrupts(struct candidates *list, struct list_entry *requested,
+static void collect_interrupts(struct sim_candidates *list, struct list_entry *requested,
 			       struct sim_processor *processor)
 {
 	for (struct list_entry *e = requested->next; e != requested; e = e->next)
-		add(list, BEGIN_INTERRUPT, processor)->interrupt =
+		add(list, SIM_BEGIN_INTERRUPT, processor)->interrupt =
 			containing_record(e, struct kinterrupt, entry);
 }
 
-static void collect_open_processor(struct candidates *list, struct sim_processor *processor)
+static void collect_open_processor(struct sim_candidates *list, struct sim_processor *processor)
 {
 	struct sim_lane *worker = processor->worker;
 
 	if (worker) {
 		if (worker != sim_state.current)
-			add(list, RUN_LANE, processor)->lane = worker;
+			add(list, SIM_RUN_LANE, processor)->lane = worker;
 	} else if (!is_list_empty(&processor->work_items)) {
-		add(list, BEGIN_WORK_ITEM, processor)->queue = &processor->work_items;
+		add(list, SIM_BEGIN_WORK_ITEM, processor)->queue = &processor->work_items;
 	}
 	if (!is_list_empty(&processor->dpcs))
-		add(list, BEGIN_DPC, processor)->queue = &processor->dpcs;
+		add(list, SIM_BEGIN_DPC, processor)->queue = &processor->dpcs;
 }
 
-static void collect_processor(struct candidates *list, struct sim_processor *processor)
+static void collect_processor(struct sim_candidates *list, struct sim_processor *processor)
 {
 	struct sim_lane *top = processor->top;
 
 	if (!top)
 		collect_open_processor(list, processor);
 	else if (top != sim_state.current && top_can_go_on(top))
-		add(list, RUN_LANE, processor)->lane = top;
+		add(list, SIM_RUN_LANE, processor)->lane = top;
 	if (!is_list_empty(&processor->interrupts) && qualifies(processor, DEVICE_LEVEL, false))
 		collect_interrupts(list, &processor->interrupts, processor);
 }
@@ -259,24 +136,24 @@ static bool some_processor(kirql level, bool without_worker)
 }
 
 /* Steps that any processor may take. */
-static void collect_unbound(struct candidates *list)
+static void collect_unbound(struct sim_candidates *list)
 {
 	if (!is_list_empty(&sim_state.any_dpcs) && sim_state.open)
-		add(list, BEGIN_DPC, NULL)->queue = &sim_state.any_dpcs;
+		add(list, SIM_BEGIN_DPC, NULL)->queue = &sim_state.any_dpcs;
 	if (!is_list_empty(&sim_state.any_work_items) && some_processor(DISPATCH_LEVEL, true))
-		add(list, BEGIN_WORK_ITEM, NULL)->queue = &sim_state.any_work_items;
+		add(list, SIM_BEGIN_WORK_ITEM, NULL)->queue = &sim_state.any_work_items;
 	if (!is_list_empty(&sim_state.any_interrupts) && some_processor(DEVICE_LEVEL, false))
 		collect_interrupts(list, &sim_state.any_interrupts, NULL);
 }
 
-static void collect(struct candidates *list)
+static void collect(struct sim_candidates *list)
 {
 	struct sim_lane *current = sim_state.current;
 
 	list->count = 0;
 	list->first_continues = can_continue(current);
 	if (list->first_continues)
-		add(list, RUN_LANE, current->processor)->lane = current;
+		add(list, SIM_RUN_LANE, current->processor)->lane = current;
 	if (sim_state.open) {
 		struct list_entry *ready = &sim_state.ready;
 
@@ -284,7 +161,7 @@ static void collect(struct candidates *list)
 			struct sim_lane *lane = containing_record(e, struct sim_lane, entry);
 
 			if (lane != current)
-				add(list, RUN_LANE, NULL)->lane = lane;
+				add(list, SIM_RUN_LANE, NULL)->lane = lane;
 		}
 	}
 	for (unsigned i = 0; i < sim_state.processors; i++)
@@ -293,7 +170,7 @@ static void collect(struct candidates *list)
 	list->last_is_time = sim_state.slow && list->count && !sim_state.main_returned &&
 			     sim_state.next_due_ns <= sim_state.now_ns + SIM_SLOWNESS_NS;
 	if (list->last_is_time)
-		add(list, PASS_TIME, NULL);
+		add(list, SIM_PASS_TIME, NULL);
 }
 
 /* ---- Time ----------------------------------------------------------------------------------- */
@@ -340,27 +217,27 @@ static void fire_due(void)
 /* ---- Moving on ------------------------------------------------------------------------------ */
 
 /* Takes the step. Returns the lane that goes on, or NULL if none did and one must choose again. */
-static struct sim_lane *take_step(const struct candidate *step)
+static struct sim_lane *take_step(const struct sim_candidate *step)
 {
 	struct sim_processor *processor = step->processor;
 	unsigned here = sim_state.current->processor->number;
 
 	switch (step->move) {
-	case RUN_LANE:
+	case SIM_RUN_LANE:
 		return step->lane;
-	case BEGIN_DPC:
+	case SIM_BEGIN_DPC:
 		if (!processor)
 			processor = sim_choose_processor(DISPATCH_LEVEL, false, here);
 		return sim_begin_dpc(step->queue, processor);
-	case BEGIN_WORK_ITEM:
+	case SIM_BEGIN_WORK_ITEM:
 		if (!processor)
 			processor = sim_choose_processor(DISPATCH_LEVEL, true, here);
 		return sim_begin_work_item(step->queue, processor);
-	case BEGIN_INTERRUPT:
+	case SIM_BEGIN_INTERRUPT:
 		if (!processor)
 			processor = sim_choose_processor(DEVICE_LEVEL, false, here);
 		return sim_begin_interrupt(step->interrupt, processor);
-	case PASS_TIME:
+	case SIM_PASS_TIME:
 		sim_state.now_ns = sim_state.next_due_ns;
 		break;
 	}
@@ -395,7 +272,7 @@ static bool wait_for_time(enum ke_sim_verdict *verdict)
 /* Chooses steps until one makes a lane go on, which is returned; NULL if the run has ended. */
 static struct sim_lane *choose_lane(enum ke_sim_verdict *verdict)
 {
-	struct candidates list; /* filled by collect: no need to clear it */
+	struct sim_candidates list; /* filled by collect: no need to clear it */
 
 	for (;;) {
 		struct sim_choice choice = {.what = SIM_CHOOSE_STEP};
@@ -410,8 +287,7 @@ static struct sim_lane *choose_lane(enum ke_sim_verdict *verdict)
 			continue;
 		}
 		choice.alternatives = list.count;
-		choice.first_continues = list.first_continues;
-		choice.last_is_time = list.last_is_time;
+		choice.candidates = &list;
 		lane = take_step(&list.at[sim_choose(&choice)]);
 		if (lane)
 			return lane;
@@ -423,21 +299,25 @@ void sim_reschedule(void)
 	struct sim_lane *lane = sim_state.current, *next;
 	enum ke_sim_verdict verdict;
 
-	if (++sim_state.steps > SIM_MAXIMUM_STEPS) {
+	if (++sim_state.steps > KE_SIM_LIVELOCK_STEPS) {
 		sim_leave(KE_SIM_LIVELOCK);
 		return;
 	}
 	next = choose_lane(&verdict);
 	if (!next) {
 		sim_leave(verdict);
-	} else if (next != lane) {
+		return;
+	}
+	if (sim_state.record || sim_state.stop_at)
+		sim_note_event(lane, next);
+	if (next != lane) {
 		sim_state.switches++;
 		sim_state.current = next;
 		sim_fiber_switch(&lane->fiber, &next->fiber);
 	}
 }
 
-void sim_yield(enum sim_operation operation, const struct ke_site *site)
+void sim_yield(enum sim_operation operation, const void *object, const struct ke_site *site)
 {
 	struct sim_lane *lane = sim_state.current;
 
@@ -445,7 +325,10 @@ void sim_yield(enum sim_operation operation, const struct ke_site *site)
 		return;
 	lane->site = site;
 	lane->operation = (uint8_t)operation;
-	lane->yields++;
+	lane->object = object;
+	lane->turn++;
+	lane->nth = 0;
+	sim_new_operation(lane);
 	sim_state.now_ns += SIM_STEP_NS;
 	sim_reschedule();
 }

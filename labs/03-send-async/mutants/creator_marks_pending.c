@@ -1,0 +1,16 @@
+/* Breaks rule 7: does in the creator's routine what only a driver between two others does. */
+static ntstatus send_completed(struct device_object *device, struct irp *irp, void *context)
+{
+	struct send_context *send = context;
+
+	(void)device;
+	if (irp->pending_returned)
+		io_mark_irp_pending(irp);
+	io_unlock_buffer(irp);
+	tdi_count_end(send->counters, send->begun_ns, &irp->io_status);
+	send->status = irp->io_status.status;
+	send->callback(send->callback_context, send->status, (uint32_t)irp->io_status.information);
+	if (ob_dereference(&send->references))
+		free_send(send);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}

@@ -327,9 +327,12 @@ try "two directories are refused" refused 'too much' mount one two
 try "an umount of nothing says so" refused 'not mounted' umount .
 try "exec on a wan that is not up says so" refused 'up' wan exec --name "none-$$" a -- true
 try "a demo of an empty file is refused" refused 'empty' demo empty
-for verb in "" send recv wan demo lab mount umount stat sim replay doctor; do
+for verb in "" send recv wan demo lab mount umount stat sim replay rules doctor; do
 	try "help for '$verb'" help_of $verb
 done
+try "rules explains one, and refuses what is none" sh -c \
+	"'$xport' rules REQ-LOST | grep -q 'always has an owner' && ! '$xport' rules REQ-FOUND"
+try "rules tells all in JSON" sh -c "'$xport' rules --json | python3 -m json.tool"
 try "doctor tells about this machine" "$xport" doctor
 try "doctor tells it in JSON" sh -c "'$xport' doctor --json | python3 -m json.tool"
 

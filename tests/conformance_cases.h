@@ -29,6 +29,7 @@ void case_closed_address(struct world *world);
 void case_cancel_and_close(struct world *world);
 void case_close_second_listener(struct world *world);
 void case_empty_before_release(struct world *world);
+void case_cancelled_before(struct world *world);
 void case_order_of_failure(struct world *world);
 
 #endif

@@ -236,6 +236,61 @@ void case_empty_before_release(struct world *world)
 	ex_free_pool(bytes);
 }
 
+static ntstatus set_event(struct device_object *device, struct irp *irp, void *context)
+{
+	(void)device;
+	(void)irp;
+	ke_set_event(context);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+/* Sends a request that was cancelled when its creator still had it. */
+static void send_cancelled(struct irp *irp, struct file_object *file, struct kevent *done)
+{
+	io_cancel_irp(irp);
+	/* It has been marked pending when the queue refuses it, so this is the only right answer.
+	 */
+	CU_ASSERT_EQUAL(io_call_driver(io_get_related_device_object(file), irp), STATUS_PENDING);
+	ke_wait_for_single_object(done, KE_WAIT_FOREVER);
+	CU_ASSERT_EQUAL(irp->io_status.status, STATUS_CANCELLED);
+	io_unlock_buffer(irp);
+	io_free_irp(irp);
+}
+
+static struct irp *begin(struct file_object *file, struct kevent *done)
+{
+	ke_initialize_event(done, NOTIFICATION_EVENT, false);
+	return io_allocate_irp(io_get_related_device_object(file)->stack_size);
+}
+
+void case_cancelled_before(struct world *world)
+{
+	struct connected_pair pair;
+	struct file_object address, endpoint;
+	struct kevent done;
+	struct irp *irp;
+	char byte = 1;
+
+	if (!open_pair(&pair, world->device, &world->local))
+		return;
+	irp = begin(&pair.client, &done);
+	io_lock_buffer(irp, &byte, 1, IO_READ_ACCESS);
+	tdi_build_send(irp, &pair.client, set_event, &done, irp->mdl_address, 0, 1);
+	send_cancelled(irp, &pair.client, &done);
+	CU_ASSERT_EQUAL(send_all(&pair.client, "still", 5, "a send"), STATUS_SUCCESS);
+	close_pair(&pair);
+
+	CU_ASSERT_EQUAL_FATAL(tdi_open_transport_address(world->device, &world->local, &address),
+			      STATUS_SUCCESS);
+	if (open_endpoint(&endpoint, world->device, &address)) {
+		irp = begin(&endpoint, &done);
+		tdi_build_listen(irp, &endpoint, set_event, &done, NULL);
+		send_cancelled(irp, &endpoint, &done);
+		tdi_close(&endpoint);
+	}
+	tdi_close(&address);
+}
+
 static void abort_it(void *context)
 {
 	tdi_disconnect(context, TDI_DISCONNECT_ABORT);

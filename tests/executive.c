@@ -33,6 +33,13 @@ void in_executive(ke_thread_routine *routine, void *context)
 	}
 }
 
+static bool show_reports;
+
+void set_show_reports(bool show)
+{
+	show_reports = show;
+}
+
 static void run_and_exit(ke_thread_routine *routine, void *context, int report_fd)
 {
 	struct ke_options options = {.processors = 2, .seed = first_seed};
@@ -43,7 +50,19 @@ static void run_and_exit(ke_thread_routine *routine, void *context, int report_f
 	_exit(0);
 }
 
+static void expect_words(const char *report, const char *words)
+{
+	if (strstr(report, words) == NULL)
+		printf("\n    wanted \"%s\", got: %s\n", words, report);
+	CU_ASSERT_PTR_NOT_NULL(strstr(report, words));
+}
+
 void expect_bug_check(const char *rule, ke_thread_routine *routine, void *context)
+{
+	expect_report(rule, "  clause: ", routine, context);
+}
+
+void expect_report(const char *rule, const char *words, ke_thread_routine *routine, void *context)
 {
 	char report[4096] = "", wanted[64];
 	size_t length = 0;
@@ -66,10 +85,11 @@ void expect_bug_check(const char *rule, ke_thread_routine *routine, void *contex
 	close(pipe_fds[0]);
 	waitpid(child, &status, 0);
 	snprintf(wanted, sizeof(wanted), "bug check %s:", rule);
+	if (show_reports)
+		printf("%s\n", report);
 	CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-	if (strstr(report, wanted) == NULL)
-		printf("\n    wanted \"%s\", got: %s\n", wanted, report);
-	CU_ASSERT_PTR_NOT_NULL(strstr(report, wanted));
+	expect_words(report, wanted);
+	expect_words(report, words);
 }
 
 void add_suite(const char *name, const struct test_case *cases)

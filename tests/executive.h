@@ -21,8 +21,14 @@ void in_executive(ke_thread_routine *routine, void *context);
  */
 void expect_bug_check(const char *rule, ke_thread_routine *routine, void *context);
 
+/* The same, and the report has these words. */
+void expect_report(const char *rule, const char *words, ke_thread_routine *routine, void *context);
+
 /* Seeds to run in the simulator, from first on; the defaults are 1 and 50. */
 void set_seeds(uint64_t first, unsigned count);
+
+/* Whether the reports of expected bug checks are printed too. */
+void set_show_reports(bool show);
 
 struct test_case {
 	const char *says;

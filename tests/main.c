@@ -9,9 +9,10 @@
 
 static void usage(void)
 {
-	puts("usage: test-EXECUTIVE-FLAVOUR [--seed N] [--seeds N] [--verbose] [SUITE...]\n"
+	puts("usage: test-EXECUTIVE-FLAVOUR [--seed N] [--seeds N] [--verbose] [--reports] "
+	     "[SUITE...]\n"
 	     "Runs all suites, or those whose names begin so; in the simulator under N seeds "
-	     "each.");
+	     "each. --reports prints the reports of the bug checks that cases provoke.");
 }
 
 static int selected(const char *name, int count, char **prefixes)
@@ -43,6 +44,8 @@ int main(int argc, char **argv)
 			seed = strtoull(argv[++i], NULL, 0);
 		} else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
 			seeds = (unsigned)strtoul(argv[++i], NULL, 0);
+		} else if (strcmp(argv[i], "--reports") == 0) {
+			set_show_reports(true);
 		} else if (strcmp(argv[i], "--verbose") == 0) {
 			mode = CU_BRM_VERBOSE;
 		} else {

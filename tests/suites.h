@@ -5,6 +5,8 @@
 void register_suites(void);
 
 void register_ke_suite(void);
+void register_verifier_request_suite(void);
+void register_verifier_lock_suite(void);
 void register_io_suite(void);
 void register_send_suite(void);
 void register_stat_suite(void);

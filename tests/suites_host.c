@@ -4,7 +4,9 @@ void register_suites(void)
 {
 	register_ke_suite();
 	register_stat_suite();
+	register_verifier_lock_suite();
 	register_io_suite();
+	register_verifier_request_suite();
 	register_send_suite();
 	register_counters_suite();
 	register_link_suites();

@@ -91,7 +91,9 @@ def rooms_above_the_executive_call_no_one_but_ke():
     wanted, own = [], set()
     for member, symbol, section in symbols(BUILD / "libxport-plain.a"):
         (wanted.append((member, symbol)) if section == "*" else own.add(symbol))
-    contract = set(re.findall(r"\b(\w+)\s*\(", (ROOT / "src/ke/ke.h").read_text()))
+    contract = {"verifier_on"}
+    for header in ("src/ke/ke.h", "src/verifier/verifier.h"):
+        contract |= set(re.findall(r"\b(\w+)\s*\(", (ROOT / header).read_text()))
     for member, symbol in wanted:
         if symbol not in own | contract | LIBC_FOR_ALL:
             yield f"{member}: calls {symbol}"
@@ -103,6 +105,48 @@ def rooms_above_the_executive_keep_no_mutable_data():
             if section.startswith((".data", ".bss", ".tdata", ".tbss", "*COM*")) and \
                     not section.startswith(".data.rel.ro") and member not in MAY_KEEP_DATA:
                 yield f"{library} {member}: {symbol} is in {section}"
+
+
+RULE_NAME = r'"([A-Z]+(?:-[A-Z]+)+|HOST)"'
+
+
+def code_of_verifier_and_rooms():
+    for path in sources("src", "tools"):
+        if name(path) != "src/verifier/rules.c":
+            yield path, re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+
+
+def every_rule_is_in_the_table_and_is_applied():
+    text = (ROOT / "src/verifier/rules.c").read_text()
+    rules = re.findall(r"\{" + RULE_NAME + r", ", text)
+    calls = r"(?:bug_check|bug_check_at|_violation|judge_unmarked|require_back)\("
+    used = set()
+    for path, code in code_of_verifier_and_rooms():
+        if re.search(calls, code):
+            used |= set(re.findall(RULE_NAME, code))
+        for call in re.finditer(r"bug_check(?:_at)?\(|_violation\(", code):
+            for rule in re.findall(RULE_NAME, code[call.end():].split(";")[0]):
+                if rule not in rules:
+                    yield f"{name(path)}: {rule} is not in src/verifier/rules.c"
+    for rule in rules:
+        if rule not in used:
+            yield f"src/verifier/rules.c: {rule} is applied nowhere"
+        if rules.count(rule) > 1:
+            yield f"src/verifier/rules.c: {rule} is there twice"
+
+
+def every_rule_has_a_page_of_the_book_and_a_case():
+    text = (ROOT / "src/verifier/rules.c").read_text()
+    cases = "".join(path.read_text() for path in sources("tests"))
+    for rule, page in re.findall(r"\{" + RULE_NAME + r', "([^"]+)"', text):
+        if not (ROOT / "book" / f"{page}.md").exists():
+            yield f"src/verifier/rules.c: {rule}: there is no book/{page}.md"
+        if f'"{rule}"' not in cases and rule not in UNTESTED_RULES:
+            yield f"src/verifier/rules.c: {rule}: no case breaks it"
+
+
+# What is wrong with the machine or with the program that runs the executive, not with its code.
+UNTESTED_RULES = {"HOST", "NOT-RUNNING", "OUT-OF-LANES"}
 
 
 def functions_fit_a_screen():
@@ -152,7 +196,9 @@ def the_top_of_the_tree_is_as_agreed():
 
 RULES = [no_room_includes_one_above_or_beside_it, only_system_rooms_include_system_headers,
          only_system_rooms_know_the_host_executive, rooms_above_the_executive_call_no_one_but_ke,
-         rooms_above_the_executive_keep_no_mutable_data, functions_fit_a_screen,
+         rooms_above_the_executive_keep_no_mutable_data,
+         every_rule_is_in_the_table_and_is_applied, every_rule_has_a_page_of_the_book_and_a_case,
+         functions_fit_a_screen,
          files_hold_one_idea, lines_fit, files_begin_with_what_they_are,
          the_top_of_the_tree_is_as_agreed]
 

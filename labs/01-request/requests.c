@@ -62,6 +62,11 @@ static ntstatus upper_read(struct device_object *device, struct irp *irp)
 	note(stack, 'u');
 	io_copy_current_irp_stack_location_to_next(irp);
 	io_set_completion_routine(irp, upper_done, stack, true, true, true);
+	if (stack->upper_keeps) {
+		io_mark_irp_pending(irp); /* its routine will take the request back */
+		io_call_driver(device->lower_device, irp);
+		return STATUS_PENDING;
+	}
 	return io_call_driver(device->lower_device, irp);
 }
 

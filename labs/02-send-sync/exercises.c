@@ -219,6 +219,7 @@ static void two_threads(void *context)
 
 static const struct lab_cause causes[] = {
 	{"REQ-LOST", RULE_REQUEST},
+	{"REQ-FREE-IN-USE", RULE_REQUEST},
 	{"POOL-DOUBLE-FREE", RULE_REQUEST},
 	{"POOL-BAD-FREE", RULE_REQUEST},
 	{"MDL-MISUSE", RULE_REQUEST},

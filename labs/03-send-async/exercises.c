@@ -248,6 +248,7 @@ static const struct lab_cause causes[] = {
 	{"REQ-LOST", RULE_TAKE_BACK},
 	{"REQ-FREE-IN-USE: a request", RULE_TWO_REFERENCES},
 	{"REQ-FREE-IN-USE: an MDL", RULE_GIVEN_BACK},
+	{"REQ-FREE-IN-USE: memory", RULE_LENT},
 	{"MDL-MISUSE", RULE_GIVEN_BACK},
 	{"use-after-free", RULE_TWO_REFERENCES},
 	{"POOL-DOUBLE-FREE", RULE_BOTH_DROP},

@@ -19,6 +19,8 @@ enum { CSQ_CONTEXT = 3 };
 driver_cancel *io_set_cancel_routine_at(struct irp *irp, driver_cancel *routine,
 					const struct ke_site *site)
 {
+	if (verifier_on && routine != NULL)
+		verifier_cancel_routine_set(irp, site);
 	return (driver_cancel *)interlocked_exchange_pointer_at((void **)&irp->cancel_routine,
 								(void *)routine, site);
 }

@@ -226,22 +226,29 @@ struct irp {
  * A request with room for stack_size drivers (1 to 16), for asynchronous use; all else zero.
  * The caller owns it. NULL when there is no pool. Up to DISPATCH.
  */
-struct irp *io_allocate_irp(uint8_t stack_size);
+struct irp *io_allocate_irp_at(uint8_t stack_size, const struct ke_site *site);
+#define io_allocate_irp(stack_size) io_allocate_irp_at((stack_size), KE_HERE)
 
 /* Frees a request that no driver holds. Its MDLs are left alone. Up to DISPATCH. */
-void io_free_irp(struct irp *irp);
+void io_free_irp_at(struct irp *irp, const struct ke_site *site);
+#define io_free_irp(irp) io_free_irp_at((irp), KE_HERE)
 
 /* Makes a completed request that the caller owns as good as new, with this status. */
-void io_reuse_irp(struct irp *irp, ntstatus status);
+void io_reuse_irp_at(struct irp *irp, ntstatus status, const struct ke_site *site);
+#define io_reuse_irp(irp, status) io_reuse_irp_at((irp), (status), KE_HERE)
 
 /*
  * A request to `device` for a thread that will wait on `event`: io_status goes to *iosb, then the
  * event is set; the IRP frees itself and the MDLs on it. Both must outlive that. NULL when there is
  * no pool. PASSIVE_LEVEL.
  */
-struct irp *io_build_device_io_control_request(enum irp_major_function major,
-					       struct device_object *device, struct kevent *event,
-					       struct io_status_block *iosb);
+struct irp *io_build_device_io_control_request_at(enum irp_major_function major,
+						  struct device_object *device,
+						  struct kevent *event,
+						  struct io_status_block *iosb,
+						  const struct ke_site *site);
+#define io_build_device_io_control_request(major, device, event, iosb)                             \
+	io_build_device_io_control_request_at((major), (device), (event), (iosb), KE_HERE)
 
 static inline struct io_stack_location *io_get_current_irp_stack_location(struct irp *irp)
 {
@@ -343,7 +350,8 @@ void io_csq_initialize(struct io_csq *csq, struct kspin_lock *lock, uint32_t *us
 /*
  * With the lock held: marks the request pending and keeps it; the dispatch routine must return
  * STATUS_PENDING. False if the request was cancelled before: then it is marked, but the caller's,
- * to complete with STATUS_CANCELLED after it let go of the lock. DISPATCH_LEVEL.
+ * to complete with STATUS_CANCELLED after it let go of the lock; the answer is STATUS_PENDING too.
+ * DISPATCH_LEVEL.
  */
 bool io_csq_insert_irp_at(struct io_csq *csq, struct irp *irp, const struct ke_site *site);
 #define io_csq_insert_irp(csq, irp) io_csq_insert_irp_at((csq), (irp), KE_HERE)

@@ -14,10 +14,11 @@
  * or above means that no driver holds the request, so completing it again is always seen.
  */
 #include "io/io.h"
+#include "io/watch.h"
 
 #include <string.h>
 
-enum { MAXIMUM_STACK_SIZE = 16 };
+enum { MAXIMUM_STACK_SIZE = VERIFIER_LOCATIONS };
 
 static void reset_irp(struct irp *irp, int8_t stack_count)
 {
@@ -27,15 +28,18 @@ static void reset_irp(struct irp *irp, int8_t stack_count)
 	irp->current_location = &irp->stack[stack_count];
 }
 
-struct irp *io_allocate_irp(uint8_t stack_size)
+struct irp *io_allocate_irp_at(uint8_t stack_size, const struct ke_site *site)
 {
 	struct irp *irp;
 
 	if (stack_size == 0 || stack_size > MAXIMUM_STACK_SIZE)
 		return NULL;
-	irp = ex_allocate_pool(sizeof(*irp) + stack_size * sizeof(irp->stack[0]));
-	if (irp != NULL)
-		reset_irp(irp, (int8_t)stack_size);
+	irp = ex_allocate_pool_at(sizeof(*irp) + stack_size * sizeof(irp->stack[0]), site);
+	if (irp == NULL)
+		return NULL;
+	reset_irp(irp, (int8_t)stack_size);
+	if (verifier_on)
+		verifier_request_allocated(irp, stack_size);
 	return irp;
 }
 
@@ -44,29 +48,41 @@ static bool is_held_by_driver(const struct irp *irp)
 	return irp->stack_index < irp->stack_count;
 }
 
-void io_free_irp(struct irp *irp)
+void io_free_irp_at(struct irp *irp, const struct ke_site *site)
 {
+	if (verifier_on) {
+		io_watch_free(irp, site);
+		return;
+	}
 	if (is_held_by_driver(irp))
-		ke_bug_check("REQ-FREE-IN-USE", "a request is freed while a driver holds it");
-	ex_free_pool(irp);
+		ke_bug_check_at(site, "REQ-FREE-IN-USE",
+				"a request is freed while a driver holds it");
+	ex_free_pool_at(irp, site);
 }
 
-void io_reuse_irp(struct irp *irp, ntstatus status)
+void io_reuse_irp_at(struct irp *irp, ntstatus status, const struct ke_site *site)
 {
+	if (verifier_on)
+		verifier_request_reused(irp, site);
 	if (is_held_by_driver(irp))
-		ke_bug_check("REQ-REUSE-IN-FLIGHT", "a request is reused while a driver holds it");
+		ke_bug_check_at(site, "REQ-REUSE-IN-FLIGHT",
+				"a request is reused while a driver holds it");
 	reset_irp(irp, irp->stack_count);
 	irp->io_status.status = status;
 }
 
-struct irp *io_build_device_io_control_request(enum irp_major_function major,
-					       struct device_object *device, struct kevent *event,
-					       struct io_status_block *iosb)
+struct irp *io_build_device_io_control_request_at(enum irp_major_function major,
+						  struct device_object *device,
+						  struct kevent *event,
+						  struct io_status_block *iosb,
+						  const struct ke_site *site)
 {
-	struct irp *irp = io_allocate_irp(device->stack_size);
+	struct irp *irp = io_allocate_irp_at(device->stack_size, site);
 
 	if (irp == NULL)
 		return NULL;
+	if (verifier_on)
+		verifier_request_waited_for(irp);
 	irp->flags |= IRP_SYNCHRONOUS_API;
 	irp->user_event = event;
 	irp->user_iosb = iosb;
@@ -89,6 +105,8 @@ void io_copy_current_irp_stack_location_to_next(struct irp *irp)
 	struct io_stack_location *current = io_get_current_irp_stack_location(irp);
 	struct io_stack_location *next = io_get_next_irp_stack_location(irp);
 
+	if (irp->stack_index <= 0)
+		ke_bug_check("REQ-STACK-EXHAUSTED", "there is no next stack location to copy to");
 	*next = *current;
 	next->completion_routine =
 		NULL; /* the driver above's: it runs when this location completes */
@@ -98,6 +116,8 @@ void io_copy_current_irp_stack_location_to_next(struct irp *irp)
 
 void io_mark_irp_pending_at(struct irp *irp, const struct ke_site *site)
 {
+	if (verifier_on)
+		verifier_request_marked(irp, site);
 	if (!is_held_by_driver(irp))
 		ke_bug_check_at(site, "REQ-MARKED-NOT-PENDING",
 				"a request is marked pending by one who owns no stack location");
@@ -159,6 +179,13 @@ static void count_completion(struct irp *irp)
 
 /* ---- Down and up --------------------------------------------------------------------------- */
 
+/* Stands in for a function that the driver does not have. */
+static ntstatus refuse(struct device_object *device, struct irp *irp)
+{
+	(void)device;
+	return io_finish_request(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+}
+
 ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
 			   const struct ke_site *site)
 {
@@ -175,8 +202,8 @@ ntstatus io_call_driver_at(struct device_object *device, struct irp *irp,
 	count_call(irp, location->file_object);
 	dispatch = device->driver_object->major_function[location->major_function];
 	if (dispatch == NULL)
-		return io_finish_request_at(irp, STATUS_INVALID_DEVICE_REQUEST, 0, site);
-	return dispatch(device, irp);
+		dispatch = refuse;
+	return verifier_on ? io_watch_dispatch(dispatch, device, irp, site) : dispatch(device, irp);
 }
 
 static bool wants_to_know(const struct io_stack_location *location, const struct irp *irp)
@@ -197,12 +224,21 @@ static void finish_synchronous_api(struct irp *irp)
 
 	io_unlock_buffer(irp);
 	*irp->user_iosb = irp->io_status;
-	ex_free_pool(irp);
+	io_free_irp(irp);
 	ke_set_event(event); /* last: the waiter's stack holds the event and the status block */
+}
+
+static ntstatus call_routine(const struct io_stack_location *left, struct device_object *above,
+			     struct irp *irp, const struct ke_site *site)
+{
+	return verifier_on ? io_watch_routine(left, above, irp, site)
+			   : left->completion_routine(above, irp, left->context);
 }
 
 void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 {
+	if (verifier_on)
+		io_watch_completion(irp, site);
 	if (!is_held_by_driver(irp))
 		ke_bug_check_at(site, "REQ-DOUBLE-COMPLETE",
 				"a request is completed that no driver holds");
@@ -220,11 +256,13 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 			count_completion(irp);
 		if (wants_to_know(left, irp)) {
 			/* From here the request may be freed unless the routine lets go of it. */
-			if (left->completion_routine(above, irp, left->context) ==
-			    STATUS_MORE_PROCESSING_REQUIRED)
+			if (call_routine(left, above, irp, site) == STATUS_MORE_PROCESSING_REQUIRED)
 				return;
-		} else if (irp->pending_returned && above != NULL) {
-			irp->current_location->control |= SL_PENDING_RETURNED;
+		} else {
+			if (irp->pending_returned && above != NULL)
+				irp->current_location->control |= SL_PENDING_RETURNED;
+			if (verifier_on)
+				io_watch_step_up(irp, site);
 		}
 	}
 	if (!(irp->flags & IRP_SYNCHRONOUS_API))
@@ -237,6 +275,8 @@ void io_complete_request_at(struct irp *irp, const struct ke_site *site)
 ntstatus io_finish_request_at(struct irp *irp, ntstatus status, uintptr_t information,
 			      const struct ke_site *site)
 {
+	if (verifier_on)
+		return io_watch_finish(irp, status, information, site);
 	irp->io_status.status = status;
 	irp->io_status.information = information;
 	io_complete_request_at(irp, site);

@@ -44,6 +44,8 @@ void mm_build_mdl_for_non_paged_pool(struct mdl *mdl)
 
 void mm_unlock_pages(struct mdl *mdl)
 {
+	if (verifier_on)
+		verifier_memory_freed(mdl, sizeof(*mdl), KE_HERE);
 	if (!(mdl->mdl_flags & MDL_PAGES_LOCKED))
 		ke_bug_check("MDL-MISUSE", "pages are unlocked that were not locked");
 	mdl->mdl_flags &= (uint16_t)~MDL_PAGES_LOCKED;

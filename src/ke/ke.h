@@ -41,12 +41,7 @@
 
 #include "ke/list.h"
 #include "ke/ntstatus.h"
-
-/* Where an operation stands in the source. */
-struct ke_site {
-	const char *file;
-	int line;
-};
+#include "verifier/verifier.h" /* struct ke_site: where an operation stands in the source */
 
 #define KE_HERE                                                                                    \
 	__extension__({                                                                            \
@@ -91,7 +86,7 @@ unsigned ke_choose_at(unsigned alternatives, const char *what, const struct ke_s
 
 /*
  * Stops the run: a contract was broken. `rule` is its short name, e.g. "IRQL-TOO-HIGH"; the rest is
- * a sentence in printf form. Prints both and where, then aborts. Any IRQL.
+ * a sentence in printf form. Prints both and where, and the rule's clause, then aborts. Any IRQL.
  */
 _Noreturn void ke_bug_check_at(const struct ke_site *site, const char *rule, const char *format,
 			       ...) __attribute__((format(printf, 3, 4)));
@@ -127,7 +122,8 @@ struct kspin_lock {
 	uintptr_t executive;
 };
 
-void ke_initialize_spin_lock(struct kspin_lock *lock);
+void ke_initialize_spin_lock_at(struct kspin_lock *lock, const struct ke_site *site);
+#define ke_initialize_spin_lock(lock) ke_initialize_spin_lock_at((lock), KE_HERE)
 
 /* Raises to DISPATCH_LEVEL and takes the lock; returns the IRQL to give back. At <= DISPATCH. */
 kirql ke_acquire_spin_lock_at(struct kspin_lock *lock, const struct ke_site *site);

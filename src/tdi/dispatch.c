@@ -146,52 +146,57 @@ static ntstatus check_unconnected(const struct tdi_connection *connection)
 	}
 }
 
-/* Queues the request and moves the state; on STATUS_PENDING the caller holds a user. */
+/* Queues the request and moves the state; when it has begun the caller holds a user. */
 static ntstatus begin_establishing(struct tdi_connection *connection, struct irp *irp,
-				   enum tdi_connection_state state)
+				   enum tdi_connection_state state, bool *begun)
 {
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = check_unconnected(connection);
+	bool queued = false;
 
 	if (nt_success(status)) {
-		status = STATUS_CANCELLED;
-		if (io_csq_insert_irp(&connection->establishing, irp)) {
+		queued = io_csq_insert_irp(&connection->establishing, irp);
+		if (queued) {
 			connection->state = state;
 			tdi_provider_hold(connection); /* the caller's */
-			status = STATUS_PENDING;
 		}
 	}
 	ke_release_spin_lock(&connection->lock, irql);
-	if (status != STATUS_PENDING)
-		io_finish_request(irp, status, 0);
-	return status;
+	if (!nt_success(status))
+		return io_finish_request(irp, status, 0);
+	if (!queued)
+		io_finish_request(irp, STATUS_CANCELLED, 0);
+	*begun = queued;
+	return STATUS_PENDING; /* it is marked, also if it was cancelled before it was queued */
 }
 
 static ntstatus connect(struct tdi_connection *connection, struct irp *irp)
 {
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
 	struct transport_address remote = *tdi_parameters(location, tdi_request_connect)->remote;
+	bool begun = false;
 	ntstatus status;
 
 	if (!is_known_address(&remote))
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
-	status = begin_establishing(connection, irp, TDI_STATE_CONNECTING);
-	if (status != STATUS_PENDING)
-		return status;
-	connection->provider->ops->connect(connection, &remote);
-	tdi_provider_drop(connection);
-	return STATUS_PENDING;
+	status = begin_establishing(connection, irp, TDI_STATE_CONNECTING, &begun);
+	if (begun) {
+		connection->provider->ops->connect(connection, &remote);
+		tdi_provider_drop(connection);
+	}
+	return status;
 }
 
 static ntstatus listen(struct tdi_connection *connection, struct irp *irp)
 {
-	ntstatus status = begin_establishing(connection, irp, TDI_STATE_LISTENING);
+	bool begun = false;
+	ntstatus status = begin_establishing(connection, irp, TDI_STATE_LISTENING, &begun);
 
-	if (status != STATUS_PENDING)
-		return status;
-	connection->provider->ops->listen(connection);
-	tdi_provider_drop(connection);
-	return STATUS_PENDING;
+	if (begun) {
+		connection->provider->ops->listen(connection);
+		tdi_provider_drop(connection);
+	}
+	return status;
 }
 
 /* Why nothing can be transferred, or STATUS_SUCCESS; `ended` is for a direction that is over. */
@@ -287,14 +292,17 @@ static ntstatus transfer(struct tdi_connection *connection, struct irp *irp, uin
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
 	irql = ke_acquire_spin_lock(&connection->lock);
 	status = check(connection);
-	if (nt_success(status))
-		status = io_csq_insert_irp(csq, irp) ? STATUS_PENDING : STATUS_CANCELLED;
-	if (status == STATUS_PENDING) {
-		tdi_provider_run_pump_and_unlock(connection, pump, irql);
-		return STATUS_PENDING;
+	if (!nt_success(status)) {
+		ke_release_spin_lock(&connection->lock, irql);
+		return io_finish_request(irp, status, 0);
 	}
-	ke_release_spin_lock(&connection->lock, irql);
-	return io_finish_request(irp, status, 0);
+	if (io_csq_insert_irp(csq, irp)) {
+		tdi_provider_run_pump_and_unlock(connection, pump, irql);
+	} else { /* cancelled before, but marked by now */
+		ke_release_spin_lock(&connection->lock, irql);
+		io_finish_request(irp, STATUS_CANCELLED, 0);
+	}
+	return STATUS_PENDING;
 }
 
 static ntstatus send(struct tdi_connection *connection, struct irp *irp)

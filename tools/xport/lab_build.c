@@ -61,6 +61,9 @@ int lab_prepare(const struct lab_stage *stage)
 			   "libxport-plain.a",
 			   "libke-sim-plain.a",
 			   "libke-host-asan.a",
+			   "libverifier.a",
+			   "libverifier-on.a",
+			   "libverifier-off.a",
 			   "liblab-simulator.a",
 			   "liblab-host.a",
 			   exercises,
@@ -272,6 +275,13 @@ static bool hide(const struct lab_stage *stage)
 	return status == 0;
 }
 
+/* An answer to the stage of requests does not tell the verifier what it does with them, and would
+ * be accused of what it has not said. */
+static const char *verifier_for(const struct lab_stage *stage)
+{
+	return strcmp(stage->name, "01-request") == 0 ? "libverifier-off.a" : "libverifier-on.a";
+}
+
 static bool link_program(const struct lab_stage *stage, const char *executive, const char *library,
 			 char **complaint)
 {
@@ -283,13 +293,15 @@ static bool link_program(const struct lab_stage *stage, const char *executive, c
 				  lab_build_path("liblab-%s.a", executive),
 				  lab_build_path("libwithout-%s.a", stage->name),
 				  lab_build_path("%s", library),
+				  lab_build_path("libverifier.a"),
+				  lab_build_path("%s", verifier_for(stage)),
 				  "-Wl,--end-group",
 				  "-lcunit",
 				  "-lpthread",
 				  NULL};
 	int status;
 
-	append(words, 11, sanitizers);
+	append(words, 13, sanitizers);
 	status = compile(words);
 	return status == 0 || complain(complaint, status);
 }

@@ -27,6 +27,7 @@ static const struct verb verbs[] = {
 	{"recv", cmd_recv, "receive a file"},
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
+	{"rules", cmd_rules, "what the name of a bug check means"},
 	{"lab", cmd_lab, "take a stage out, write it yourself, and have it checked"},
 	{"sim", cmd_sim, "search the orders of events of a scenario for one that fails"},
 	{"replay", cmd_sim, "run the one order of events that was found to fail"},

@@ -14,7 +14,6 @@
 void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *routine,
 			     void *context, unsigned processor, const struct ke_site *site)
 {
-	(void)site;
 	*interrupt = (struct kinterrupt){
 		.routine = routine,
 		.context = context,
@@ -22,7 +21,7 @@ void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *r
 		.connected = 1,
 		.fd = -1};
 	initialize_list_head(&interrupt->entry);
-	ke_initialize_spin_lock(&interrupt->lock);
+	ke_initialize_spin_lock_at(&interrupt->lock, site);
 	__atomic_fetch_add(&host.connected_interrupts, 1, __ATOMIC_RELAXED);
 }
 

@@ -10,6 +10,7 @@
  * ended.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -89,7 +90,9 @@ void ex_free_pool_at(void *memory, const struct ke_site *site)
 		return;
 	header = (struct pool_header *)memory - 1;
 	if (header->site == NULL)
-		ke_bug_check_at(site, "REQ-FREE-IN-USE", "pool memory is freed twice");
+		ke_bug_check_at(site, "POOL-DOUBLE-FREE", "pool memory is freed twice");
+	if (verifier_on)
+		verifier_memory_freed(memory, malloc_usable_size(header) - sizeof(*header), site);
 	header->site = NULL;
 	host_self.pool_outstanding--;
 	pool_class = (unsigned)header->pool_class;

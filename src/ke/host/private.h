@@ -29,6 +29,7 @@ struct host_thread {
 	int64_t pool_outstanding; /* allocated minus freed here; the sum over threads counts */
 	struct pool_block *pool_free[POOL_CLASSES];
 	unsigned pool_free_count[POOL_CLASSES];
+	struct verifier_context verifier;
 };
 
 /* One virtual processor. The lists and flags are guarded by `lock`. */
@@ -74,6 +75,9 @@ void host_processor_wake(struct host_processor *processor);
 
 /* interrupt.c */
 void host_run_interrupt(struct kinterrupt *interrupt, uint32_t epoll_events);
+
+/* lock.c: a routine has returned that was called at this level: a bug check unless it is clean. */
+void host_require_clean_return(kirql irql, const char *what, const struct ke_site *site);
 
 /* pool.c: adds this thread's balance to the process's and frees what it kept. */
 void host_pool_leave_thread(void);

@@ -181,6 +181,8 @@ static void run_dpcs(struct host_processor *processor)
 		dpc = containing_record(entry, struct kdpc, entry);
 		host_self.irql = DISPATCH_LEVEL;
 		dpc->routine(dpc, dpc->context);
+		if (verifier_on)
+			host_require_clean_return(DISPATCH_LEVEL, "DPC", KE_HERE);
 		host_self.irql = PASSIVE_LEVEL;
 	}
 }
@@ -348,6 +350,8 @@ static void run_work_items(struct host_processor *processor)
 		item->queued = 0;
 		host_unlock(&processor->lock);
 		item->routine(item->context);
+		if (verifier_on)
+			host_require_clean_return(PASSIVE_LEVEL, "work item", KE_HERE);
 	}
 }
 

@@ -21,17 +21,37 @@
 _Thread_local struct host_thread host_self;
 struct host_state host;
 
+void verifier_stop(const struct ke_site *site, const char *rule, const struct verifier_event *other,
+		   const char *format, va_list arguments)
+{
+	static uint32_t stopped;
+	const struct verifier_rule *known = verifier_find_rule(rule);
+
+	while (__atomic_exchange_n(&stopped, 1, __ATOMIC_RELAXED) != 0)
+		pause(); /* another thread writes its report, and ends the process */
+	fprintf(stderr, "\nbug check %s: ", rule);
+	vfprintf(stderr, format, arguments);
+	fprintf(stderr, "\n  at %s:%d, IRQL %u, processor %u\n", site->file, site->line,
+		host_self.irql, host_self.processor_number);
+	if (other != NULL)
+		fprintf(stderr, "  before: %s at %s:%d\n", other->what, other->site->file,
+			other->site->line);
+	if (known != NULL)
+		fprintf(stderr, "  clause: %s\n  read: %s\n", known->clause, known->page);
+	abort();
+}
+
 void ke_bug_check_at(const struct ke_site *site, const char *rule, const char *format, ...)
 {
 	va_list arguments;
 
-	fprintf(stderr, "\nbug check %s: ", rule);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fprintf(stderr, "\n  at %s:%d, IRQL %u, processor %u\n", site->file, site->line,
-		host_self.irql, host_self.processor_number);
-	abort();
+	verifier_stop(site, rule, NULL, format, arguments);
+}
+
+struct verifier_context *verifier_current(void)
+{
+	return &host_self.verifier;
 }
 
 unsigned ke_query_active_processor_count(void)
@@ -79,6 +99,8 @@ static void *thread_main(void *context)
 
 	choose_home();
 	thread->routine(thread->context);
+	if (verifier_on)
+		host_require_clean_return(PASSIVE_LEVEL, "thread", KE_HERE);
 	host_pool_leave_thread();
 	return NULL;
 }
@@ -194,12 +216,28 @@ static unsigned choose_processor_count(const struct ke_options *options)
 	return online < KE_MAXIMUM_PROCESSORS ? (unsigned)online : KE_MAXIMUM_PROCESSORS;
 }
 
+static void require_no_held_request(void)
+{
+	struct verifier_event sent;
+	const char *driver;
+
+	if (verifier_find_held_request(&sent, &driver))
+		verifier_violation(sent.site, "LEAK-AT-UNLOAD", NULL,
+				   "at the end driver '%s' still holds a request that was sent "
+				   "here",
+				   driver);
+}
+
 ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void *context)
 {
 	ntstatus status;
 
 	if (__atomic_exchange_n(&host.running, 1, __ATOMIC_ACQUIRE) != 0)
 		ke_bug_check("RUN-TWICE", "ke_run is called while an executive runs");
+	if (verifier_on) {
+		verifier_reset();
+		verifier_context_begins(&host_self.verifier);
+	}
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul); /* inherited: timers to the microsecond */
 	host.connected_interrupts = 0;
 	host.processor_count = choose_processor_count(options);
@@ -212,9 +250,13 @@ ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void 
 	if (nt_success(status)) {
 		choose_home();
 		main(context);
+		if (verifier_on)
+			host_require_clean_return(PASSIVE_LEVEL, "thread", KE_HERE);
 		wait_for_quiet();
 		stop_processors(host.processor_count);
 		host_pool_leave_thread();
+		if (verifier_on)
+			require_no_held_request();
 		if (host.pool_outstanding != 0)
 			ke_bug_check("LEAK-AT-UNLOAD", "%lld blocks of pool memory were not freed",
 				     (long long)host.pool_outstanding);

@@ -133,6 +133,7 @@ struct sim_lane {
 
 	struct sim_task task;
 	struct sim_held held[SIM_MAXIMUM_HELD];
+	struct verifier_context verifier;
 	char wake_order; /* an address for sim_order_*: this thread's start, wake-ups and end */
 };
 
@@ -182,7 +183,8 @@ struct sim_executive {
 	bool failed;	       /* the report has been written already */
 	uint64_t run;	       /* number of this run in the process */
 	struct sim_fiber boss; /* ke_run's caller */
-	unsigned lanes_used;   /* lanes[] beyond were never taken in this run */
+	struct verifier_context boss_verifier;
+	unsigned lanes_used; /* lanes[] beyond were never taken in this run */
 	struct list_entry free_lanes;
 	struct list_entry interrupts; /* connected and not requested */
 	struct list_entry pool;
@@ -353,14 +355,29 @@ struct sim_pool_leak {
 /* What is allocated and not freed; false if nothing is. */
 bool sim_pool_leaks(struct sim_pool_leak *leak);
 
+struct sim_pool_write {
+	const struct ke_site *allocated;
+	const struct ke_site *freed;
+	size_t bytes;
+	size_t at; /* the first of them that was written */
+};
+
+#define SIM_POOL_WRITE_FORMAT                                                                      \
+	"byte %zu of a block of %zu that was allocated here was written after it was freed"
+
+/* A freed block that was written to, of the last that were freed; false if there is none. */
+bool sim_pool_find_write(struct sim_pool_write *write);
+
 /* Gives everything back to the allocator, also what was leaked. */
 void sim_pool_release_all(void);
 
 /* ---- report.c ------------------------------------------------------------------------------- */
 
 /* Writes the report of a broken contract; aborts unless KE_SIM_CATCH is set. */
-__attribute__((format(printf, 3, 4))) void
-sim_report_violation(const struct ke_site *site, const char *rule, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void sim_report_violation(const struct ke_site *site,
+								const char *rule,
+								const struct verifier_event *other,
+								const char *format, ...);
 
 /* In words. */
 const char *sim_operation_name(unsigned operation);

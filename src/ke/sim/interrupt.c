@@ -24,7 +24,7 @@ void ke_connect_interrupt_at(struct kinterrupt *interrupt, ke_service_routine *r
 	if (processor != KE_ANY_PROCESSOR && processor >= sim_state.processors)
 		ke_bug_check_at(site, "NO-SUCH-PROCESSOR", "an interrupt for processor %u of %u",
 				processor, sim_state.processors);
-	ke_initialize_spin_lock(&interrupt->lock);
+	ke_initialize_spin_lock_at(&interrupt->lock, site);
 	interrupt->routine = routine;
 	interrupt->context = context;
 	interrupt->disconnected = NULL;

@@ -153,6 +153,7 @@ static void run_task(struct sim_lane *lane)
 {
 	struct sim_task *task = &lane->task;
 
+	verifier_context_begins(&lane->verifier);
 	/* After whoever created the thread or queued the object. Not after the lane in whose
 	 * context the scheduler happened to begin this: TSan must see their races. */
 	sim_order_after(lane->kind == SIM_THREAD ? &lane->wake_order : task->object);
@@ -176,7 +177,7 @@ static void run_task(struct sim_lane *lane)
 
 static const char *const routine_names[] = {"thread", "work item", "DPC", "service routine"};
 
-static void require_clean_return(const struct sim_lane *lane)
+static void require_clean_return(struct sim_lane *lane)
 {
 	const struct ke_site *site = lane->site ? lane->site : KE_HERE;
 	const char *name = routine_names[lane->kind];
@@ -189,6 +190,8 @@ static void require_clean_return(const struct sim_lane *lane)
 	if (lane->irql != lane->base)
 		ke_bug_check_at(site, "IRQL-CHANGED", "a %s that began at IRQL %u returned at %u",
 				name, lane->base, lane->irql);
+	if (verifier_on)
+		verifier_context_ends(&lane->verifier, site);
 }
 
 static void free_lane(struct sim_lane *lane)
@@ -331,6 +334,11 @@ struct sim_lane *sim_lane_start_worker(const struct sim_task *task, struct sim_p
 }
 
 /* ---- Threads -------------------------------------------------------------------------------- */
+
+struct verifier_context *verifier_current(void)
+{
+	return sim_state.current ? &sim_state.current->verifier : &sim_state.boss_verifier;
+}
 
 unsigned ke_query_active_processor_count(void)
 {

@@ -18,9 +18,11 @@
 
 /* ---- Spin locks ----------------------------------------------------------------------------- */
 
-void ke_initialize_spin_lock(struct kspin_lock *lock)
+void ke_initialize_spin_lock_at(struct kspin_lock *lock, const struct ke_site *site)
 {
 	sim_touch(lock, sizeof(*lock));
+	if (verifier_on)
+		verifier_lock_initialized(lock, site);
 	lock->held = 0;
 	lock->reserved = 0;
 	lock->executive = 0;
@@ -83,6 +85,10 @@ void sim_take_lock(struct sim_lane *lane, struct kspin_lock *lock, kirql level,
 		   const struct ke_site *site)
 {
 	sim_touch(lock, sizeof(*lock));
+	if (verifier_on)
+		verifier_lock_wanted(
+			lock, level < DEVICE_LEVEL ? VERIFIER_INTERRUPTIBLE : VERIFIER_IN_INTERRUPT,
+			site);
 	if (lock->held)
 		spin(lane, lock, site);
 	if (lane->held_count == SIM_MAXIMUM_HELD)
@@ -102,6 +108,8 @@ void sim_give_lock(struct sim_lane *lane, struct kspin_lock *lock, const struct 
 		ke_bug_check_at(site, "LOCK-MISUSE",
 				"releasing the lock %p that this context does not hold",
 				(void *)lock);
+	if (verifier_on)
+		verifier_lock_released(lock);
 	lane->held_count--;
 	for (unsigned i = (unsigned)(held - lane->held); i < lane->held_count; i++)
 		lane->held[i] = lane->held[i + 1];
@@ -210,6 +218,10 @@ static kirql enter_list(enum sim_operation operation, struct kspin_lock *lock,
 	kirql old = lane->irql;
 
 	sim_yield(operation, lock, site);
+	if (verifier_on)
+		verifier_lock_wanted(
+			lock, VERIFIER_MOMENT | (old >= DEVICE_LEVEL ? VERIFIER_IN_INTERRUPT : 0),
+			site);
 	if (lock->held) {
 		sim_set_irql(lane, HIGH_LEVEL);
 		spin(lane, lock, site);
@@ -258,6 +270,18 @@ void ob_initialize_reference(struct ob_reference *reference, int32_t count)
 {
 	sim_touch(reference, sizeof(*reference));
 	reference->count = count;
+	if (verifier_on)
+		verifier_reference_initialized(reference);
+}
+
+_Noreturn static void report_underflow(const struct ob_reference *reference, const char *what,
+				       const struct ke_site *site)
+{
+	struct verifier_event end = {verifier_reference_end(reference),
+				     "its last reference was dropped"};
+
+	verifier_violation(site, "REF-UNDERFLOW", &end, "a reference to %p is %s",
+			   (const void *)reference, what);
 }
 
 void ob_reference_at(struct ob_reference *reference, const struct ke_site *site)
@@ -265,8 +289,7 @@ void ob_reference_at(struct ob_reference *reference, const struct ke_site *site)
 	sim_yield(SIM_OP_REFERENCE, reference, site);
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
-		ke_bug_check_at(site, "REF-UNDERFLOW",
-				"a reference is added to %p that has none left", (void *)reference);
+		report_underflow(reference, "added, and none is left", site);
 	reference->count++;
 }
 
@@ -275,12 +298,12 @@ bool ob_dereference_at(struct ob_reference *reference, const struct ke_site *sit
 	sim_yield(SIM_OP_DEREFERENCE, reference, site);
 	sim_touch(reference, sizeof(*reference));
 	if (reference->count <= 0)
-		ke_bug_check_at(site, "REF-UNDERFLOW",
-				"a reference to %p is dropped that nobody holds",
-				(void *)reference);
+		report_underflow(reference, "dropped that nobody holds", site);
 	sim_order_before(reference);
 	if (--reference->count > 0)
 		return false;
+	if (verifier_on)
+		verifier_reference_ended(reference, site);
 	/* The last one sees all that the others did before they dropped theirs. */
 	sim_order_after(reference);
 	return true;

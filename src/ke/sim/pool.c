@@ -8,8 +8,10 @@
  *
  * Without a sanitizer freed blocks are filled with 0xDD and kept for a while, the last few in a
  * ring, so that a late reader sees obvious nonsense and a second free is recognised by the header's
- * mark. With one the mark is read too, from memory that the allocator holds back: the executive is
- * not instrumented, so its looking is no offence, and the report names both sites.
+ * mark. When a block leaves the ring, or the run ends, the fill must be what it was: else somebody
+ * has written to memory that was not his any more. With one the mark is read too, from memory that
+ * the allocator holds back: the executive is not instrumented, so its looking is no offence, and
+ * the report names both sites.
  *
  * Neither function is a yield point, for no other context can observe what they do.
  */
@@ -29,10 +31,11 @@ enum {
 
 struct block {
 	struct list_entry entry;
-	const struct ke_site *site; /* where it was allocated, then where it was freed */
+	const struct ke_site *site; /* where it was allocated */
+	const struct ke_site *freed;
 	size_t bytes;
 	uint32_t mark;
-	uint32_t reserved[3];
+	uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct block) % 16 == 0, "the memory behind a header is aligned to 16");
@@ -73,14 +76,50 @@ static void release(struct block *block)
 	free(block);
 }
 
+static size_t filled_bytes(const struct block *block)
+{
+	return block->bytes < FILL_BYTES ? block->bytes : FILL_BYTES;
+}
+
+/* Whether a freed block was written to, and where. */
+static bool is_written(const struct block *block, struct sim_pool_write *write)
+{
+	const unsigned char *bytes = (const unsigned char *)(block + 1);
+
+	for (size_t i = 0; i < filled_bytes(block); i++) {
+		if (bytes[i] == FILL)
+			continue;
+		*write = (struct sim_pool_write){block->site, block->freed, block->bytes, i};
+		return true;
+	}
+	return false;
+}
+
 /* Puts the block into the ring in place of the oldest one, which goes. */
 static void retire(struct block *block)
 {
 	unsigned slot = ring.next++ % RING_BLOCKS;
+	struct block *oldest = ring.block[slot];
+	struct sim_pool_write write;
 
-	memset(block + 1, FILL, block->bytes < FILL_BYTES ? block->bytes : FILL_BYTES);
-	release(ring.block[slot]);
+	memset(block + 1, FILL, filled_bytes(block));
 	ring.block[slot] = block;
+	if (oldest && is_written(oldest, &write)) {
+		struct verifier_event freed = {write.freed, "it was freed"};
+
+		free(oldest);
+		verifier_violation(write.allocated, "POOL-WRITE-AFTER-FREE", &freed,
+				   SIM_POOL_WRITE_FORMAT, write.at, write.bytes);
+	}
+	free(oldest);
+}
+
+bool sim_pool_find_write(struct sim_pool_write *write)
+{
+	for (unsigned i = 0; i < RING_BLOCKS && ring.block[i]; i++)
+		if (is_written(ring.block[i], write))
+			return true;
+	return false;
 }
 
 void ex_free_pool_at(void *memory, const struct ke_site *site)
@@ -91,16 +130,20 @@ void ex_free_pool_at(void *memory, const struct ke_site *site)
 		sim_require_irql(DISPATCH_LEVEL, "freeing pool memory", site);
 	if (!memory)
 		return;
-	if (block->mark == MARK_FREE)
-		ke_bug_check_at(site, "POOL-DOUBLE-FREE",
-				"%zu bytes at %p are freed again that were freed at %s:%d",
-				block->bytes, memory, block->site->file, block->site->line);
+	if (block->mark == MARK_FREE) {
+		struct verifier_event freed = {block->freed, "they were freed"};
+
+		verifier_violation(site, "POOL-DOUBLE-FREE", &freed,
+				   "%zu bytes at %p are freed again", block->bytes, memory);
+	}
 	if (block->mark != MARK_LIVE)
 		ke_bug_check_at(site, "POOL-BAD-FREE", "%p was not allocated from the pool",
 				memory);
+	if (verifier_on)
+		verifier_memory_freed(memory, block->bytes, site);
 	remove_entry_list(&block->entry);
 	block->mark = MARK_FREE;
-	block->site = site;
+	block->freed = site;
 	if (sim_allocator_is_watched())
 		release(block);
 	else
@@ -129,7 +172,7 @@ void sim_pool_release_all(void)
 	while ((entry = remove_head_list(&sim_state.pool)) != NULL)
 		release(containing_record(entry, struct block, entry));
 	for (unsigned i = 0; i < RING_BLOCKS && ring.block[i]; i++) {
-		release(ring.block[i]);
+		free(ring.block[i]);
 		ring.block[i] = NULL;
 	}
 	ring.next = 0;

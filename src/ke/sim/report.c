@@ -220,9 +220,11 @@ static void print_lanes(void)
 
 /* ---- The reports ---------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 0))) static void
-write_violation(const struct ke_site *site, const char *rule, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void
+write_violation(const struct ke_site *site, const char *rule, const struct verifier_event *other,
+		const char *format, va_list arguments)
 {
+	const struct verifier_rule *known = verifier_find_rule(rule);
 	struct ke_sim_report *report = &sim_state.report;
 
 	report->verdict = KE_SIM_BUG_CHECK;
@@ -231,6 +233,10 @@ write_violation(const struct ke_site *site, const char *rule, const char *format
 	print("bug check %s: ", rule);
 	vprint(format, arguments);
 	print("\n  at %s:%d\n", site->file, site->line);
+	if (other)
+		print("  before: %s at %s:%d\n", other->what, other->site->file, other->site->line);
+	if (known)
+		print("  clause: %s\n  read: %s\n", known->clause, known->page);
 	if (sim_state.running)
 		print_lanes();
 	publish();
@@ -238,13 +244,24 @@ write_violation(const struct ke_site *site, const char *rule, const char *format
 		abort();
 }
 
-void sim_report_violation(const struct ke_site *site, const char *rule, const char *format, ...)
+void sim_report_violation(const struct ke_site *site, const char *rule,
+			  const struct verifier_event *other, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	write_violation(site, rule, format, arguments);
+	write_violation(site, rule, other, format, arguments);
 	va_end(arguments);
+}
+
+void verifier_stop(const struct ke_site *site, const char *rule, const struct verifier_event *other,
+		   const char *format, va_list arguments)
+{
+	write_violation(site, rule, other, format, arguments);
+	/* Caught, which needs a lane to leave; its frames are abandoned with the others. */
+	if (sim_state.current)
+		sim_leave(KE_SIM_BUG_CHECK);
+	abort();
 }
 
 void ke_bug_check_at(const struct ke_site *site, const char *rule, const char *format, ...)
@@ -252,12 +269,7 @@ void ke_bug_check_at(const struct ke_site *site, const char *rule, const char *f
 	va_list arguments;
 
 	va_start(arguments, format);
-	write_violation(site, rule, format, arguments);
-	va_end(arguments);
-	/* Caught, which needs a lane to leave; its frames are abandoned with the others. */
-	if (sim_state.current)
-		sim_leave(KE_SIM_BUG_CHECK);
-	abort();
+	verifier_stop(site, rule, NULL, format, arguments);
 }
 
 void sim_report_stuck(enum ke_sim_verdict verdict)

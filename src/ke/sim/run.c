@@ -75,7 +75,7 @@ static bool leaks_thread(void)
 
 		if (lane->state == SIM_FREE || id == 0)
 			continue;
-		sim_report_violation(lane->task.origin, "LEAK-AT-UNLOAD",
+		sim_report_violation(lane->task.origin, "LEAK-AT-UNLOAD", NULL,
 				     "main returned, and thread %u was not waited for", id);
 		return true;
 	}
@@ -89,7 +89,7 @@ static bool leaks_object(void)
 			containing_record(sim_state.timers.next, struct ktimer, entry);
 
 		sim_report_violation((const struct ke_site *)timer->executive, "LEAK-AT-UNLOAD",
-				     "main returned, and the timer %p is still armed",
+				     NULL, "main returned, and the timer %p is still armed",
 				     (const void *)timer);
 		return true;
 	}
@@ -98,11 +98,25 @@ static bool leaks_object(void)
 			containing_record(sim_state.interrupts.next, struct kinterrupt, entry);
 
 		sim_report_violation((const struct ke_site *)interrupt->executive, "LEAK-AT-UNLOAD",
-				     "main returned, and the interrupt %p is still connected",
+				     NULL, "main returned, and the interrupt %p is still connected",
 				     (const void *)interrupt);
 		return true;
 	}
 	return false;
+}
+
+static bool leaks_request(void)
+{
+	struct verifier_event sent;
+	const char *driver;
+
+	if (!verifier_on || !verifier_find_held_request(&sent, &driver))
+		return false;
+	sim_report_violation(sent.site, "LEAK-AT-UNLOAD", NULL,
+			     "main returned, and driver '%s' still holds a request that was sent "
+			     "here",
+			     driver);
+	return true;
 }
 
 static bool leaks_pool(void)
@@ -111,7 +125,7 @@ static bool leaks_pool(void)
 
 	if (!sim_pool_leaks(&leak))
 		return false;
-	sim_report_violation(leak.first_site, "LEAK-AT-UNLOAD",
+	sim_report_violation(leak.first_site, "LEAK-AT-UNLOAD", NULL,
 			     "%u blocks of pool memory, %zu bytes, were not freed; "
 			     "the first, of %zu bytes, was allocated at %s:%d",
 			     leak.blocks, leak.bytes, leak.first_bytes, leak.first_site->file,
@@ -119,10 +133,23 @@ static bool leaks_pool(void)
 	return true;
 }
 
+static bool wrote_freed_pool(void)
+{
+	struct sim_pool_write write;
+
+	if (!sim_pool_find_write(&write))
+		return false;
+	sim_report_violation(write.allocated, "POOL-WRITE-AFTER-FREE",
+			     &(struct verifier_event){write.freed, "it was freed"},
+			     SIM_POOL_WRITE_FORMAT, write.at, write.bytes);
+	return true;
+}
+
 static void take_account(void)
 {
 	if (sim_state.report.verdict == KE_SIM_COMPLETED)
-		(void)(leaks_thread() || leaks_object() || leaks_pool());
+		(void)(wrote_freed_pool() || leaks_thread() || leaks_object() || leaks_request() ||
+		       leaks_pool());
 }
 
 /* ---- Clearing up ---------------------------------------------------------------------------- */
@@ -182,6 +209,8 @@ ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void 
 	reset_processors(processors ? processors : DEFAULT_PROCESSORS);
 	reset_lists();
 	reset_counters(options ? options->seed : 0);
+	if (verifier_on)
+		verifier_reset();
 	lane = sim_lane_take(SIM_THREAD, &task);
 	if (!lane)
 		return STATUS_INSUFFICIENT_RESOURCES;

@@ -1,0 +1,4 @@
+/* The library verifier-on: programs linked with it check the rules. */
+#include "verifier/verifier.h"
+
+const bool verifier_on = true;

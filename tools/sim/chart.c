@@ -1,3 +1,4 @@
+/* A run as a chart of lanes, and as a trace for a viewer; see chart.h. */
 #include "chart.h"
 
 #include <string.h>

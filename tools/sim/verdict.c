@@ -1,3 +1,4 @@
+/* What a search came to; the numbers are what the board says, the guarantee is what they allow. */
 #include "verdict.h"
 
 #include <inttypes.h>

@@ -61,6 +61,7 @@ static void begin_record(struct sim_board *board, struct level *level)
 static void note_size(struct sim_progress *progress, const struct ke_sim_report *report)
 {
 	progress->schedules++;
+	progress->hash = (progress->hash ^ report->trace_hash) * UINT64_C(0x9e3779b97f4a7c15);
 	if (report->steps > progress->most_steps)
 		progress->most_steps = report->steps;
 	if (report->choices > progress->most_choices)

@@ -76,6 +76,8 @@ struct sim_progress {
 	uint64_t most_choices;
 	unsigned most_lanes;
 	uint64_t elapsed_ns;
+	uint64_t hash; /* of all runs so far: the same in every build that is built from these
+			  sources */
 };
 
 /* What a search has found. */

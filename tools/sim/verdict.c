@@ -159,6 +159,7 @@ void print_verdict_json(FILE *stream, const struct sim_search *search,
 	for (unsigned i = 0; i < SAMPLED; i++)
 		fprintf(stream, ",\"%s\":%" PRIu64, sampled[i].name,
 			progress->sampled[sampled[i].strategy]);
+	fprintf(stream, ",\"hash\":\"%016" PRIx64 "\"", progress->hash);
 	if (board->finding.found)
 		print_finding_json(stream, search->scenario, &board->finding);
 	fputs("}\n", stream);

@@ -81,9 +81,9 @@ static void print_guarantee(FILE *stream, const struct sim_progress *progress)
 	if (chance_to_miss(progress) < WORTH_SAYING)
 		fprintf(stream,
 			"%s one that needs 3 events in order (n = %u, k = %" PRIu64
-			") was missed with a probability of %.1g at most",
+			") was missed with a probability of %.0e at most",
 			bound >= 0 ? ";" : ":", progress->most_lanes, progress->most_steps,
-			chance_to_miss(progress));
+			fmax(chance_to_miss(progress), 1e-99));
 	fputs("\n", stream);
 }
 

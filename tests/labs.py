@@ -141,6 +141,10 @@ ANSWERS = {
     "a static helper": (
         "static int32_t nothing;\n\nstatic int32_t look(void)\n{\n\treturn nothing;\n}\n\n" +
         before_call("look();"), None),
+    "variables that each run finds as they were": (
+        "static int32_t left = 5000, used;\n\nstatic void count(void)\n{\n\tused++;\n"
+        "\tif (--left < 0 || used > 5000)\n\t\tabort();\n}\n\n" + before_call("count();"),
+        None),
     "a helper that is declared first": (
         before_call("look();").replace("int64_t tdi", "static void look(void);\n\nint64_t tdi")
         + "\nstatic void look(void)\n{\n}\n", None),

@@ -12,8 +12,9 @@
  *   failures   each allocation of the default schedule in turn finds no pool, if the scenario is
  *              for that
  *   sampling   schedules at random, from several distributions, for none wins everywhere: 40 % POS,
- *              25 % uniform, 25 % PCT of depths 2, 3 and 5, 10 % sticky. Every 64th is run twice,
- *              and the two must be the same
+ *              25 % uniform, 25 % PCT of depths 2, 3 and 5, 10 % sticky; each seed also draws how
+ *              often the environment does not the ordinary thing. Every 64th is run twice, and the
+ *              two must be the same
  *
  * A failure is then shrunk: a bounded search for the same rule gives the fewest deviations, and
  * after that fewer requests are tried.

@@ -251,7 +251,10 @@ static char *object_of(const char *source)
 	return lab_build_path("libxport-plain.a.p/%s.o", name);
 }
 
-/* Also the answer's way to set an event becomes the harness's, see labs/harness/steps.c. */
+/*
+ * Also the answer's way to set an event becomes the harness's (labs/harness/steps.c), and its
+ * variables get sections of their own, which the harness restores before each run (sim.c).
+ */
 static bool hide(const struct lab_stage *stage)
 {
 	char option[LAB_PATH + 32];
@@ -259,6 +262,10 @@ static bool hide(const struct lab_stage *stage)
 			   option,
 			   "--redefine-sym",
 			   "ke_set_event_at=lab_set_event_at",
+			   "--rename-section",
+			   ".data=lab_data",
+			   "--rename-section",
+			   ".bss=lab_bss",
 			   lab_work_path("answer.o"),
 			   NULL};
 	char *nm[LAB_FILES + 6] = {"nm", "-g", "-j", "--defined-only"};

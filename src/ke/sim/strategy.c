@@ -22,12 +22,13 @@
 
 #include <string.h>
 
-enum { PASSES_TIME_OF = 16 }; /* chances */
+enum { PASSES_TIME_OF = 16, ALWAYS = 16 }; /* chances */
 
 static struct {
 	uint64_t begins[SIM_MOVES][KE_MAXIMUM_PROCESSORS + 1]; /* priorities */
 	uint64_t falls[KE_SIM_PCT_DEPTH];		       /* steps, of which depth - 1 count */
 	unsigned fallen;
+	unsigned boldness; /* how often, of 16 times, the environment does not the ordinary thing */
 } drawn;
 
 /* splitmix64: one addition and two multiplications, no state but a counter. */
@@ -64,6 +65,7 @@ static bool has_priorities(void)
 void sim_begin_plan(uint64_t seed)
 {
 	static const uint8_t habits[4] = {0, 4, 0, 7};
+	static const uint8_t boldnesses[4] = {ALWAYS, 0, 1, 4};
 	uint64_t draw;
 
 	sim_state.random = seed;
@@ -72,6 +74,7 @@ void sim_begin_plan(uint64_t seed)
 	sim_state.stickiness = strategy() == KE_SIM_SEEDED ? habits[draw & 3] : 0;
 	/* A search by deviations considers each possible timeout; a random one now and then. */
 	sim_state.slow = strategy() >= KE_SIM_BY_ORDINAL || (seed != 0 && (draw >> 2 & 3) == 0);
+	drawn.boldness = boldnesses[draw >> 4 & 3];
 	if (strategy() == KE_SIM_STICKY)
 		sim_state.stickiness = 7;
 	if (!has_priorities())
@@ -112,10 +115,23 @@ static bool time_passes(const struct sim_choice *choice)
 	return choice->candidates && choice->candidates->last_is_time && below(PASSES_TIME_OF) == 0;
 }
 
+/*
+ * What the environment does. Faults at every turn would end each run before it has done much, so
+ * the runs differ in how bold it is: some have no fault at all, some a few.
+ */
+static unsigned choose_outcome(unsigned count)
+{
+	if (strategy() != KE_SIM_SEEDED && below(ALWAYS) >= drawn.boldness)
+		return 0;
+	return below(count);
+}
+
 static unsigned choose_by_chance(const struct sim_choice *choice)
 {
 	unsigned count = choice->alternatives;
 
+	if (choice->what == SIM_CHOOSE_OUTCOME)
+		return choose_outcome(count);
 	if (time_passes(choice))
 		return count - 1;
 	if (choice->candidates && choice->candidates->last_is_time)
@@ -165,6 +181,8 @@ static unsigned choose_by_priority(const struct sim_choice *choice)
 	const struct sim_candidates *candidates = choice->candidates;
 	unsigned count = choice->alternatives, best = 0;
 
+	if (choice->what == SIM_CHOOSE_OUTCOME)
+		return choose_outcome(count);
 	if (!candidates)
 		return below(count);
 	if (time_passes(choice))

@@ -246,9 +246,7 @@ static bool sample(struct explorer *explorer, uint64_t number)
 static bool is_stable(struct explorer *explorer, uint64_t number)
 {
 	uint64_t hash = explorer->last_hash;
-	uint32_t length = explorer->plan.length;
 
-	explorer->plan.length = length;
 	run(explorer, explorer->search->seed + number, NULL);
 	return explorer->last_hash == hash;
 }

@@ -130,7 +130,9 @@ bool explore_again(const struct sim_scenario *scenario, const struct sim_schedul
 
 /* ---- Shrinking ------------------------------------------------------------------------------- */
 
-enum { SHRINK_NS = 3000000 }; /* thousands of: see below */
+#define SHRINK_NS UINT64_C(3000000000) /* for each size */
+
+enum { SMALL_SIZES = 3 };
 
 /* The same rule with few deviations and these requests. Whether there is such a schedule. */
 static bool find_smaller(const struct sim_search *search, unsigned requests,
@@ -143,7 +145,7 @@ static bool find_smaller(const struct sim_search *search, unsigned requests,
 
 	smaller.portfolio = SIM_ONLY_BOUNDED;
 	smaller.bound = SIM_BOUNDS - 1;
-	smaller.budget_ns = UINT64_C(1000) * SHRINK_NS;
+	smaller.budget_ns = SHRINK_NS;
 	smaller.budget_schedules = 0;
 	smaller.requests = requests;
 	smaller.rule = before.rule;
@@ -160,7 +162,8 @@ static void shrink(const struct sim_search *search, struct sim_board *board)
 {
 	if (board->finding.unstable || board->finding.schedule.fail_allocation != 0)
 		return;
-	for (unsigned requests = 1; requests < search->requests; requests++)
+	for (unsigned requests = 1; requests <= SMALL_SIZES && requests < search->requests;
+	     requests++)
 		if (find_smaller(search, requests, board))
 			return;
 	find_smaller(search, search->requests, board);

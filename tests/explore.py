@@ -8,7 +8,6 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,15 +95,15 @@ def same_in_every_build():
     """gcc and clang, optimised or not: one order of events for one seed."""
     hashes = set()
     for name, compiler, level in (("O2", "gcc", "2"), ("O0", "gcc", "0"), ("clang", "clang", "2")):
-        folder = BUILD.parent / f"{BUILD.name}-{name}"
-        subprocess.run([ROOT / "tools" / "build", folder, f"-Doptimization={level}",
-                        "-Dsanitizers=false", "xport", "xport-sim"], check=True,
-                       env=os.environ | {"CC": compiler}, stderr=subprocess.DEVNULL)
-        for scenario in ("link/transfer", "request/cancel"):
-            report = search(scenario, "--strategy", "pos", "--schedules", 2000, "--budget", "600s",
-                            binary=folder / "xport")
-            hashes.add((scenario, report["hash"]))
-        shutil.rmtree(folder)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch) / name
+            subprocess.run([ROOT / "tools" / "build", folder, f"-Doptimization={level}",
+                            "-Dsanitizers=false", "xport", "xport-sim"], check=True,
+                           env=os.environ | {"CC": compiler}, stderr=subprocess.DEVNULL)
+            for scenario in ("link/transfer", "request/cancel"):
+                report = search(scenario, "--strategy", "pos", "--schedules", 2000,
+                                "--budget", "600s", binary=folder / "xport")
+                hashes.add((scenario, report["hash"]))
     assert len(hashes) == 2, hashes
 
 

@@ -68,7 +68,8 @@ ntstatus tdi_open_transport_address(struct device_object *device,
 				    const struct transport_address *address,
 				    struct file_object *file)
 {
-	struct tdi_create create = {TDI_TRANSPORT_ADDRESS, address, sizeof(*address)};
+	const struct tdi_ea ea = {TDI_TRANSPORT_ADDRESS, address, sizeof(*address)};
+	const struct tdi_create create = {&ea, 1};
 
 	*file = (struct file_object){.device_object = device};
 	return call_major(file, IRP_MJ_CREATE, &create);
@@ -93,7 +94,8 @@ static void end_counting(struct file_object *file)
 ntstatus tdi_open_connection_endpoint(struct device_object *device, void *connection_context,
 				      struct file_object *file)
 {
-	struct tdi_create create = {TDI_CONNECTION_CONTEXT, &connection_context, sizeof(void *)};
+	const struct tdi_ea ea = {TDI_CONNECTION_CONTEXT, &connection_context, sizeof(void *)};
+	const struct tdi_create create = {&ea, 1};
 	ntstatus status;
 
 	*file = (struct file_object){.device_object = device};
@@ -101,6 +103,14 @@ ntstatus tdi_open_connection_endpoint(struct device_object *device, void *connec
 	if (nt_success(status))
 		begin_counting(file);
 	return status;
+}
+
+ntstatus tdi_open_control_channel(struct device_object *device, struct file_object *file)
+{
+	const struct tdi_create create = {NULL, 0};
+
+	*file = (struct file_object){.device_object = device};
+	return call_major(file, IRP_MJ_CREATE, &create);
 }
 
 /* Closing can't fail, so the request for it is not allowed to need memory that isn't there. */
@@ -122,6 +132,29 @@ ntstatus tdi_associate_address(struct file_object *connection, struct file_objec
 		return status;
 	tdi_build_associate_address(call.irp, connection, call_done, &call, address);
 	return finish_call(&call, connection, KE_WAIT_FOREVER);
+}
+
+ntstatus tdi_disassociate_address(struct file_object *connection)
+{
+	struct call call;
+	ntstatus status = begin_call(&call, connection);
+
+	if (!nt_success(status))
+		return status;
+	tdi_build_disassociate_address(call.irp, connection, call_done, &call);
+	return finish_call(&call, connection, KE_WAIT_FOREVER);
+}
+
+ntstatus tdi_set_event_handler(struct file_object *address, enum tdi_event_type type,
+			       tdi_event_handler *handler, void *context)
+{
+	struct call call;
+	ntstatus status = begin_call(&call, address);
+
+	if (!nt_success(status))
+		return status;
+	tdi_build_set_event_handler(call.irp, address, call_done, &call, type, handler, context);
+	return finish_call(&call, address, KE_WAIT_FOREVER);
 }
 
 ntstatus tdi_connect(struct file_object *connection, const struct transport_address *remote,
@@ -168,5 +201,17 @@ ntstatus tdi_query_information(struct file_object *file, enum tdi_query_type typ
 	if (!nt_success(status))
 		return status;
 	tdi_build_query_information(call.irp, file, call_done, &call, type, buffer, length);
+	return finish_call(&call, file, KE_WAIT_FOREVER);
+}
+
+ntstatus tdi_set_information(struct file_object *file, enum tdi_set_type type, const void *value,
+			     uint32_t length)
+{
+	struct call call;
+	ntstatus status = begin_call(&call, file);
+
+	if (!nt_success(status))
+		return status;
+	tdi_build_set_information(call.irp, file, call_done, &call, type, value, length);
 	return finish_call(&call, file, KE_WAIT_FOREVER);
 }

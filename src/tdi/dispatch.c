@@ -29,50 +29,58 @@ static bool is_known_address(const struct transport_address *address)
 
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
-static ntstatus open_address(struct tdi_provider *provider, const struct tdi_create *create,
+static ntstatus open_address(struct tdi_provider *provider, const struct tdi_ea *ea,
 			     struct file_object *file)
 {
 	ntstatus status = STATUS_INSUFFICIENT_RESOURCES;
 
-	if (create->ea_value_length != sizeof(struct transport_address) ||
-	    !is_known_address(create->ea_value))
+	if (ea->value_length != sizeof(struct transport_address))
+		return STATUS_EA_LIST_INCONSISTENT;
+	if (!is_known_address(ea->value))
 		return STATUS_INVALID_PARAMETER;
-	file->fs_context = provider->ops->create_address(provider, create->ea_value, &status);
+	file->fs_context = provider->ops->create_address(provider, ea->value, &status);
 	file->fs_context2 = (void *)KIND_ADDRESS;
 	return file->fs_context != NULL ? STATUS_SUCCESS : status;
 }
 
-static ntstatus open_connection(struct tdi_provider *provider, const struct tdi_create *create,
+static ntstatus open_connection(struct tdi_provider *provider, const struct tdi_ea *ea,
 				struct file_object *file)
 {
 	struct tdi_connection *connection;
 
-	if (create->ea_value_length != sizeof(void *))
-		return STATUS_INVALID_PARAMETER;
+	if (ea->value_length != sizeof(void *))
+		return STATUS_EA_LIST_INCONSISTENT;
 	connection = provider->ops->create_connection(provider);
 	if (connection == NULL)
 		return STATUS_INSUFFICIENT_RESOURCES;
-	memcpy(&connection->connection_context, create->ea_value, sizeof(void *));
+	memcpy(&connection->connection_context, ea->value, sizeof(void *));
 	file->fs_context = connection;
 	file->fs_context2 = (void *)KIND_CONNECTION;
 	return STATUS_SUCCESS;
 }
 
+static ntstatus open_file(struct tdi_provider *provider, const struct tdi_create *create,
+			  struct file_object *file)
+{
+	if (create->ea_count > 1)
+		return STATUS_INVALID_PARAMETER; /* an address and an endpoint at once */
+	if (create->ea_count == 0) {
+		file->fs_context2 = (void *)KIND_CONTROL;
+		return STATUS_SUCCESS;
+	}
+	if (strcmp(create->eas[0].name, TDI_TRANSPORT_ADDRESS) == 0)
+		return open_address(provider, &create->eas[0], file);
+	if (strcmp(create->eas[0].name, TDI_CONNECTION_CONTEXT) == 0)
+		return open_connection(provider, &create->eas[0], file);
+	return STATUS_INVALID_EA_NAME;
+}
+
 static ntstatus dispatch_create(struct device_object *device, struct irp *irp)
 {
-	struct tdi_provider *provider = device->device_extension;
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	const struct tdi_create *create = tdi_parameters(location, tdi_create);
-	ntstatus status = STATUS_INVALID_PARAMETER;
+	ntstatus status = open_file(device->device_extension, tdi_parameters(location, tdi_create),
+				    location->file_object);
 
-	if (create->ea_name == NULL) {
-		location->file_object->fs_context2 = (void *)KIND_CONTROL;
-		status = STATUS_SUCCESS;
-	} else if (strcmp(create->ea_name, TDI_TRANSPORT_ADDRESS) == 0) {
-		status = open_address(provider, create, location->file_object);
-	} else if (strcmp(create->ea_name, TDI_CONNECTION_CONTEXT) == 0) {
-		status = open_connection(provider, create, location->file_object);
-	}
 	return io_finish_request(irp, status, 0);
 }
 

@@ -26,7 +26,7 @@ static ntstatus receive_completed(struct device_object *device, struct irp *irp,
 }
 
 void tdi_start_receive_buffer(struct file_object *connection, void *buffer, uint32_t length,
-			      tdi_completion_callback *callback, void *context)
+			      uint32_t flags, tdi_completion_callback *callback, void *context)
 {
 	struct device_object *device = io_get_related_device_object(connection);
 	struct receive_context *receive = ex_allocate_pool(sizeof(*receive));
@@ -43,7 +43,8 @@ void tdi_start_receive_buffer(struct file_object *connection, void *buffer, uint
 		return;
 	}
 	*receive = (struct receive_context){callback, context};
-	tdi_build_receive(irp, connection, receive_completed, receive, irp->mdl_address, 0, length);
+	tdi_build_receive(irp, connection, receive_completed, receive, irp->mdl_address, flags,
+			  length);
 	io_call_driver(device, irp);
 }
 
@@ -67,7 +68,7 @@ int64_t tdi_receive_stream(struct file_object *connection, void *buffer, uint32_
 	struct wait wait;
 
 	ke_initialize_event(&wait.done, NOTIFICATION_EVENT, false);
-	tdi_start_receive_buffer(connection, buffer, length, wait_done, &wait);
+	tdi_start_receive_buffer(connection, buffer, length, 0, wait_done, &wait);
 	ke_wait_for_single_object(&wait.done, KE_WAIT_FOREVER);
 	return nt_success(wait.status) ? (int64_t)wait.bytes : wait.status;
 }

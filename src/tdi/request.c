@@ -44,6 +44,18 @@ void tdi_build_listen(struct irp *irp, struct file_object *connection,
 	tdi_parameters(next, tdi_request_listen)->remote = remote;
 }
 
+void tdi_build_disassociate_address(struct irp *irp, struct file_object *connection,
+				    io_completion_routine *routine, void *context)
+{
+	build(irp, connection, TDI_DISASSOCIATE_ADDRESS, routine, context);
+}
+
+void tdi_build_accept(struct irp *irp, struct file_object *connection,
+		      io_completion_routine *routine, void *context)
+{
+	build(irp, connection, TDI_ACCEPT, routine, context);
+}
+
 void tdi_build_disconnect(struct irp *irp, struct file_object *connection,
 			  io_completion_routine *routine, void *context, uint32_t flags)
 {
@@ -81,6 +93,27 @@ void tdi_build_query_information(struct irp *irp, struct file_object *file,
 
 	*tdi_parameters(next, tdi_request_query) =
 		(struct tdi_request_query){.query_type = type, .buffer = buffer, .length = length};
+}
+
+void tdi_build_set_information(struct irp *irp, struct file_object *file,
+			       io_completion_routine *routine, void *context,
+			       enum tdi_set_type type, const void *value, uint32_t length)
+{
+	struct io_stack_location *next = build(irp, file, TDI_SET_INFORMATION, routine, context);
+
+	*tdi_parameters(next, tdi_request_set) = (struct tdi_request_set){type, value, length};
+}
+
+void tdi_build_set_event_handler(struct irp *irp, struct file_object *address,
+				 io_completion_routine *routine, void *context,
+				 enum tdi_event_type type, tdi_event_handler *handler,
+				 void *handler_context)
+{
+	struct io_stack_location *next =
+		build(irp, address, TDI_SET_EVENT_HANDLER, routine, context);
+
+	*tdi_parameters(next, tdi_request_set_event) =
+		(struct tdi_request_set_event){type, handler, handler_context};
 }
 
 struct irp *tdi_build_internal_device_control_irp(struct file_object *file, struct kevent *event,

@@ -12,7 +12,7 @@ static void listener_received(void *context, ntstatus status, uint32_t bytes)
 	(void)bytes;
 	if (nt_success(status)) {
 		tdi_start_receive_buffer(listener->connection, listener->buffer,
-					 LISTENER_BUFFER_BYTES, listener_received, listener);
+					 LISTENER_BUFFER_BYTES, 0, listener_received, listener);
 		return;
 	}
 	listener->status = status;
@@ -28,7 +28,7 @@ bool listener_start(struct listener *listener, struct file_object *connection)
 	listener->buffer = ex_allocate_pool(LISTENER_BUFFER_BYTES);
 	if (listener->buffer == NULL)
 		return false;
-	tdi_start_receive_buffer(connection, listener->buffer, LISTENER_BUFFER_BYTES,
+	tdi_start_receive_buffer(connection, listener->buffer, LISTENER_BUFFER_BYTES, 0,
 				 listener_received, listener);
 	return true;
 }

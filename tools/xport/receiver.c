@@ -45,7 +45,7 @@ static void receive_completed(void *context, ntstatus status, uint32_t bytes)
 static void start(struct receiver *receiver, struct receive_slot *slot)
 {
 	slot->started = true;
-	tdi_start_receive_buffer(receiver->connection, slot->buffer, RECEIVE_BUFFER_BYTES,
+	tdi_start_receive_buffer(receiver->connection, slot->buffer, RECEIVE_BUFFER_BYTES, 0,
 				 receive_completed, slot);
 }
 

@@ -7,7 +7,7 @@
  * caller's stack.
  */
 #include "tdi/counters.h"
-#include "tdi/tdi.h"
+#include "tdi/stream.h"
 
 struct call {
 	struct irp *irp;
@@ -181,7 +181,7 @@ ntstatus tdi_listen(struct file_object *connection, struct transport_address *re
 	return finish_call(&call, connection, timeout_ns);
 }
 
-ntstatus tdi_disconnect(struct file_object *connection, uint32_t flags)
+static ntstatus disconnect(struct file_object *connection, uint32_t flags, int64_t timeout_ns)
 {
 	struct call call;
 	ntstatus status = begin_call(&call, connection);
@@ -189,7 +189,17 @@ ntstatus tdi_disconnect(struct file_object *connection, uint32_t flags)
 	if (!nt_success(status))
 		return status;
 	tdi_build_disconnect(call.irp, connection, call_done, &call, flags);
-	return finish_call(&call, connection, KE_WAIT_FOREVER);
+	return finish_call(&call, connection, timeout_ns);
+}
+
+ntstatus tdi_disconnect(struct file_object *connection, uint32_t flags)
+{
+	return disconnect(connection, flags, KE_WAIT_FOREVER);
+}
+
+ntstatus tdi_wait_for_end(struct file_object *connection, int64_t timeout_ns)
+{
+	return disconnect(connection, TDI_DISCONNECT_WAIT, timeout_ns);
 }
 
 ntstatus tdi_query_information(struct file_object *file, enum tdi_query_type type, void *buffer,

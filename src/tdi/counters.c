@@ -1,4 +1,4 @@
-/* The tables of the client stages; all of one shape, so that they are counted alike. */
+/* The tables of the client stages. Those of transfers have one shape, and are counted alike. */
 #include "tdi/counters.h"
 
 enum { BEGUN, ENDED, FAILED, BYTES, LATENCY, VALUES = LATENCY + STAT_HISTOGRAM_VALUES };
@@ -20,9 +20,30 @@ static const struct stat_counter send_async_counters[] = {
 	 "from handing over to the callback, of every 16th send"},
 };
 
+static const struct stat_counter daemon_counters[] = {
+	{"called", STAT_COUNTER, TDI_DAEMON_CALLED, "calls", "peers that called"},
+	{"refused", STAT_COUNTER, TDI_DAEMON_REFUSED, "calls",
+	 "of these, those that found the backlog used up, or the daemon stopping"},
+	{"accepted", STAT_COUNTER, TDI_DAEMON_ACCEPTED, "calls",
+	 "of those that called, those for which an accept request was given"},
+	{"settled", STAT_COUNTER, TDI_DAEMON_SETTLED, "calls",
+	 "of these, those whose accept request has completed"},
+	{"failed", STAT_COUNTER, TDI_DAEMON_FAILED, "calls", "of these, those with an error"},
+	{"established", STAT_COUNTER, TDI_DAEMON_ESTABLISHED, "connections",
+	 "of those that have completed, those that stood"},
+	{"taken", STAT_COUNTER, TDI_DAEMON_TAKEN, "connections",
+	 "of these, those that were given to the client"},
+	{"dropped", STAT_COUNTER, TDI_DAEMON_DROPPED, "connections",
+	 "of those that stood, those that nobody had taken when the daemon was stopped"},
+};
+
 /* By position in the tables. Every end of a synchronous send has a sample. */
 static const struct stat_law send_sync_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
 static const struct stat_law send_async_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, false}};
+static const struct stat_law daemon_laws[] = {
+	{0, 1, false}, {0, 2, false}, {2, 3, true},  {3, 4, false},
+	{3, 5, false}, {5, 6, false}, {5, 7, false},
+};
 
 const struct stat_table tdi_send_sync_table = {
 	.room = "send-sync",
@@ -42,6 +63,16 @@ const struct stat_table tdi_send_async_table = {
 	.value_count = VALUES,
 	.counters = send_async_counters,
 	.laws = send_async_laws,
+};
+
+const struct stat_table tdi_daemon_table = {
+	.room = "connection",
+	.object = "daemon",
+	.counter_count = sizeof(daemon_counters) / sizeof(daemon_counters[0]),
+	.law_count = sizeof(daemon_laws) / sizeof(daemon_laws[0]),
+	.value_count = TDI_DAEMON_VALUES,
+	.counters = daemon_counters,
+	.laws = daemon_laws,
 };
 
 uint64_t tdi_count_begin(struct stat_block *block, uint32_t every)

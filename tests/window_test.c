@@ -269,7 +269,8 @@ static void note_call(void *context, ntstatus status, uint32_t bytes)
 	one->bytes = bytes;
 	one->calls++;
 	one->order = interlocked_increment(&client->called);
-	memset(one->buffer, '?', one->length); /* it is ours again */
+	if (one->length > 0)
+		memset(one->buffer, '?', one->length); /* it is ours again */
 	interlocked_decrement(&client->depth);
 	ke_set_event(&client->port->room->changed);
 }

@@ -28,6 +28,12 @@ const struct lab_stage lab_stages[] = {
 	 "send_async.c",
 	 "tdi/tdi.h",
 	 {"src/tdi/send_async.c"}},
+	{5,
+	 "05-connection",
+	 "streams, and a daemon with a backlog",
+	 "connection.c",
+	 "tdi/stream.h",
+	 {"src/tdi/stream.c", "src/tdi/daemon.c"}},
 	{.name = NULL},
 };
 

@@ -51,10 +51,33 @@ static ntstatus create(struct device_object *device, struct irp *irp)
 	return io_finish_request(irp, status, 0);
 }
 
+/* Nobody calls at the address any more. */
 static ntstatus cleanup(struct device_object *device, struct irp *irp)
 {
-	(void)device;
+	struct door *door = device->device_extension;
+	struct file_object *file = io_get_current_irp_stack_location(irp)->file_object;
+	kirql irql = ke_acquire_spin_lock(&door->lock);
+
+	if ((uintptr_t)file->fs_context2 == KIND_ADDRESS)
+		door->address_open = false;
+	ke_release_spin_lock(&door->lock, irql);
 	return io_finish_request(irp, STATUS_SUCCESS, 0);
+}
+
+/* Completes when no call is being answered any more. */
+static ntstatus close_address(struct door *door, struct irp *irp)
+{
+	kirql irql = ke_acquire_spin_lock(&door->lock);
+	bool calling = door->calling > 0;
+
+	expect_number(RULE_STOP, "endpoints that are open when the address is closed", 0,
+		      door->opened);
+	if (calling) {
+		io_mark_irp_pending(irp);
+		door->close_irp = irp;
+	}
+	ke_release_spin_lock(&door->lock, irql);
+	return calling ? STATUS_PENDING : io_finish_request(irp, STATUS_SUCCESS, 0);
 }
 
 /* The last user closes the endpoint. */
@@ -81,12 +104,8 @@ static ntstatus close_file(struct device_object *device, struct irp *irp)
 	struct file_object *file = io_get_current_irp_stack_location(irp)->file_object;
 	struct endpoint *endpoint = file->fs_context;
 
-	if ((uintptr_t)file->fs_context2 == KIND_ADDRESS) {
-		expect_number(RULE_STOP, "endpoints that are open when the address is closed", 0,
-			      door->opened);
-		door->address_open = false;
-		return io_finish_request(irp, STATUS_SUCCESS, 0);
-	}
+	if ((uintptr_t)file->fs_context2 == KIND_ADDRESS)
+		return close_address(door, irp);
 	expect_number(RULE_DELETE, "loans that have not come back when the endpoint is closed", 0,
 		      endpoint->loans);
 	io_mark_irp_pending(irp);
@@ -215,6 +234,8 @@ static struct endpoint *expect_child(struct peer *peer, const struct irp *irp)
 
 	expect_true(RULE_REFUSED, irp != NULL,
 		    "STATUS_MORE_PROCESSING_REQUIRED comes with an accept request", "with none");
+	expect_status(RULE_REQUEST_KEPT, "the status in an accept request that is as good as new",
+		      STATUS_SUCCESS, irp->io_status.status);
 	next = io_get_next_irp_stack_location((struct irp *)irp);
 	expect_true(RULE_GIVEN_ONCE,
 		    next->minor_function == TDI_ACCEPT && next->file_object != NULL,
@@ -228,28 +249,48 @@ static struct endpoint *expect_child(struct peer *peer, const struct irp *irp)
 	return endpoint;
 }
 
+/* Asks the client. False: the peer is refused. */
+static bool ask(struct peer *peer)
+{
+	struct door *door = peer->door;
+	const struct transport_address remote = {.address_type = TDI_ADDRESS_TYPE_IP,
+						 .port = peer->port};
+	kirql irql = ke_acquire_spin_lock(&door->lock);
+	bool open = door->address_open;
+	struct irp *close_irp = NULL;
+
+	door->calling += open;
+	ke_release_spin_lock(&door->lock, irql);
+	peer->answer = STATUS_CONNECTION_REFUSED;
+	if (!open)
+		return false;
+	peer->accept_irp = NULL;
+	peer->answer = ((tdi_ind_connect *)door->handlers[TDI_EVENT_CONNECT])(
+		door->contexts[TDI_EVENT_CONNECT], &remote, &peer->accept_irp);
+	irql = ke_acquire_spin_lock(&door->lock);
+	if (peer->answer == STATUS_MORE_PROCESSING_REQUIRED)
+		peer->endpoint = expect_child(peer, peer->accept_irp);
+	if (--door->calling == 0)
+		close_irp = door->close_irp;
+	ke_release_spin_lock(&door->lock, irql);
+	if (close_irp != NULL)
+		io_finish_request(close_irp, STATUS_SUCCESS, 0);
+	return peer->answer == STATUS_MORE_PROCESSING_REQUIRED;
+}
+
 static void call(struct kdpc *dpc, void *context)
 {
 	struct peer *peer = context;
 	struct door *door = peer->door;
-	const struct transport_address remote = {.address_type = TDI_ADDRESS_TYPE_IP,
-						 .port = peer->port};
-	kirql irql;
 
 	(void)dpc;
-	peer->accept_irp = NULL;
-	peer->answer = ((tdi_ind_connect *)door->handlers[TDI_EVENT_CONNECT])(
-		door->contexts[TDI_EVENT_CONNECT], &remote, &peer->accept_irp);
-	if (peer->answer != STATUS_MORE_PROCESSING_REQUIRED) {
-		ke_set_event(&peer->done);
+	if (ask(peer)) {
+		if (peer->early != NULL)
+			show_data(peer, peer->early);
+		io_call_driver(&door->device, peer->accept_irp);
 		return;
 	}
-	irql = ke_acquire_spin_lock(&door->lock);
-	peer->endpoint = expect_child(peer, peer->accept_irp);
-	ke_release_spin_lock(&door->lock, irql);
-	if (peer->early != NULL)
-		show_data(peer, peer->early);
-	io_call_driver(&door->device, peer->accept_irp);
+	ke_set_event(&peer->done);
 }
 
 void prepare_peer(struct peer *peer, struct door *door, uint16_t port)

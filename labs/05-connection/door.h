@@ -55,9 +55,11 @@ struct door {
 	uint32_t refuses;   /* creations of endpoints that will find no memory */
 	uint32_t resets;    /* peers whose endpoint was closed */
 	bool address_open;
-	bool no_room;	   /* for sends that are not to wait */
-	uint64_t sent;	   /* bytes */
-	uint32_t refusals; /* of sends, for want of room */
+	uint32_t calling;      /* connect events that are running */
+	struct irp *close_irp; /* of the address, when none is running any more */
+	bool no_room;	       /* for sends that are not to wait */
+	uint64_t sent;	       /* bytes */
+	uint32_t refusals;     /* of sends, for want of room */
 };
 
 /* A caller. What it does is told by its fields, which the exercise sets before it calls. */

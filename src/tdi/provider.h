@@ -100,6 +100,11 @@ struct tdi_provider {
 	struct device_object device;
 };
 
+/* What the tsdu_descriptor of a chained receive points to. */
+struct tdi_loan {
+	void (*returned)(struct tdi_loan *loan);
+};
+
 struct tdi_address {
 	struct tdi_provider *provider;
 	struct ob_reference references; /* the file's and each associated connection's */

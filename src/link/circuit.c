@@ -312,13 +312,13 @@ uint64_t circuit_acknowledged(struct circuit *circuit, unsigned end)
 	return acknowledged;
 }
 
-bool circuit_fetch(struct circuit *circuit, unsigned end, struct list_entry *unread)
+bool circuit_fetch(struct circuit *circuit, unsigned end, struct list_entry *arrived)
 {
 	struct pipe *in = &circuit->ends[1 - end].out;
 	kirql irql = ke_acquire_spin_lock(&circuit->lock);
 	bool ended = in->end_arrived;
 
-	append_tail_list(unread, &in->unread);
+	append_tail_list(arrived, &in->unread);
 	ke_release_spin_lock(&circuit->lock, irql);
 	return ended;
 }

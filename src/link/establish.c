@@ -5,6 +5,8 @@
  * that it is for, and stands among its `callers`, as a listen stands among its `listeners`; whoever
  * comes second finds the first. A call to a port that nobody has opened, or where too many stand
  * already, is refused; otherwise it stands there until a listener comes or the caller gives it up.
+ * Where nobody listens and the address has a connect event, the client is asked instead, and the
+ * endpoint that it offers is joined like a listener.
  *
  * A connection that stands somewhere, or whose timer runs, has one user for that, which goes from
  * hand to hand:
@@ -170,10 +172,73 @@ static bool take_pair(struct link_device *device, uint16_t port, struct link_con
 	return both;
 }
 
+/*
+ * A caller for whom nobody listens, with its user, and the address that has a connect event for it,
+ * with a reference. False when there are not both.
+ */
+static bool take_event_caller(struct link_device *device, uint16_t port,
+			      struct link_connection **caller, struct link_address **address)
+{
+	kirql irql = ke_acquire_spin_lock(&device->lock);
+	bool found;
+
+	*address = link_find_address(device, port);
+	found = *address != NULL && !is_list_empty(&(*address)->callers) &&
+		is_list_empty(&(*address)->listeners) &&
+		tdi_has_handler(&(*address)->tdi, TDI_EVENT_CONNECT);
+	if (found) {
+		*caller = take_first(&(*address)->callers);
+		ob_reference(&(*address)->tdi.references);
+	}
+	ke_release_spin_lock(&device->lock, irql);
+	return found;
+}
+
+/* The caller is established first, as with TCP: what it sends may come before the accept. */
+static void join_offered(struct link_connection *caller, struct irp *caller_irp,
+			 struct tdi_connection *offered, struct irp *accept_irp)
+{
+	struct link_connection *listener = link_connection_of(offered);
+	struct circuit *circuit = caller->reserved;
+	kirql irql;
+
+	caller->reserved = NULL;
+	irql = ke_acquire_spin_lock(&offered->lock);
+	tdi_provider_hold(offered); /* the circuit's; the one that we have is the accept's */
+	ke_release_spin_lock(&offered->lock, irql);
+	circuit_join(circuit, caller, listener);
+	attach(caller, circuit, 0);
+	attach(listener, circuit, 1);
+	establish(caller, caller_irp, NULL);
+	tdi_provider_accept(offered, accept_irp);
+	tdi_provider_drop(offered); /* attach's */
+}
+
+static void offer(struct link_connection *caller, struct link_address *address)
+{
+	struct transport_address remote = caller->tdi.address->local;
+	struct irp *caller_irp = claim(caller);
+	struct tdi_connection *offered;
+	struct irp *accept_irp;
+
+	if (caller_irp == NULL) {
+		tdi_provider_drop(&caller->tdi);
+	} else if (nt_success(tdi_provider_offer(&address->tdi, &remote, &offered, &accept_irp))) {
+		join_offered(caller, caller_irp, offered, accept_irp);
+	} else {
+		tdi_provider_end_establish(&caller->tdi, caller_irp, STATUS_CONNECTION_REFUSED,
+					   NULL);
+		tdi_provider_drop(&caller->tdi);
+	}
+	if (ob_dereference(&address->tdi.references))
+		address->tdi.provider->ops->destroy_address(&address->tdi);
+}
+
 /* Joins those who stand at the port; ends, because each round takes off one at least. */
 static void match(struct link_device *device, uint16_t port)
 {
 	struct link_connection *caller, *listener;
+	struct link_address *address;
 
 	while (take_pair(device, port, &caller, &listener)) {
 		struct irp *caller_irp = claim(caller);
@@ -186,6 +251,15 @@ static void match(struct link_device *device, uint16_t port)
 			put_back(listener, listener_irp, port);
 		}
 	}
+	while (take_event_caller(device, port, &caller, &address))
+		offer(caller, address);
+}
+
+ntstatus link_serve(struct tdi_address *address)
+{
+	match(containing_record(address->provider, struct link_device, provider),
+	      address->local.port);
+	return STATUS_SUCCESS;
 }
 
 /* ---- Requests ------------------------------------------------------------------------------ */

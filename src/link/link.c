@@ -15,6 +15,7 @@
 enum {
 	DEFAULT_WINDOW_BYTES = 4 << 20,
 	DEFAULT_SEGMENT_BYTES = 64 << 10,
+	DEFAULT_CHAINED_BYTES = 4 << 10,
 	MAXIMUM_SEGMENT_BYTES = 1 << 30, /* whose time on the line can be computed in 64 bits */
 	FIRST_FREE_PORT = 49152,
 	LAST_PORT = 65535,
@@ -79,8 +80,7 @@ static struct tdi_address *create_address(struct tdi_provider *provider,
 		*status = STATUS_INSUFFICIENT_RESOURCES;
 		return NULL;
 	}
-	tdi_provider_initialize_address(&address->tdi, provider);
-	address->tdi.local = *local;
+	tdi_provider_initialize_address(&address->tdi, provider, local);
 	initialize_list_head(&address->listeners);
 	initialize_list_head(&address->callers);
 	if (!bind_address(device, address)) {
@@ -164,6 +164,17 @@ static void destroy_connection(struct tdi_connection *connection)
 	ex_free_pool(link);
 }
 
+static void renew_connection(struct tdi_connection *connection)
+{
+	struct link_connection *link = link_connection_of(connection);
+
+	circuit_free(link->reserved);
+	link->reserved = NULL;
+	link->sent_bytes = link->acknowledged_bytes = link->received_bytes = 0;
+	stat_remove_block(&link->counters); /* counts never go back: a new block */
+	stat_add_block(&link->counters, connection->provider->device.segment, &connection_table);
+}
+
 /* What it was does not matter: it has a circuit, or is on its way to one, or neither. */
 static void abort_connection(struct tdi_connection *connection, enum tdi_connection_state was,
 			     struct list_entry *completed)
@@ -195,17 +206,21 @@ static const struct tdi_provider_ops link_ops = {
 	.destroy_address = destroy_address,
 	.create_connection = create_connection,
 	.destroy_connection = destroy_connection,
+	.renew_connection = renew_connection,
 	.connect = link_connect,
 	.listen = link_listen,
+	.serve = link_serve,
 	.send = link_send,
 	.receive = link_receive,
 	.abort = abort_connection,
+	.free_arrival = link_free_arrival,
 	.query = query,
 };
 
 struct device_object *link_create_device(const struct link_options *options)
 {
 	struct link_device *device = ex_allocate_pool(sizeof(*device));
+	struct tdi_provider_info info;
 
 	if (device == NULL)
 		return NULL;
@@ -216,11 +231,18 @@ struct device_object *link_create_device(const struct link_options *options)
 		device->options.window_bytes = DEFAULT_WINDOW_BYTES;
 	if (device->options.segment_bytes == 0)
 		device->options.segment_bytes = DEFAULT_SEGMENT_BYTES;
+	if (device->options.chained_bytes == 0)
+		device->options.chained_bytes = DEFAULT_CHAINED_BYTES;
 	if (device->options.segment_bytes > MAXIMUM_SEGMENT_BYTES)
 		device->options.segment_bytes = MAXIMUM_SEGMENT_BYTES;
 	ke_initialize_spin_lock(&device->lock);
 	initialize_list_head(&device->addresses);
-	tdi_provider_initialize(&device->provider, &link_ops);
+	info = (struct tdi_provider_info){
+		.service_flags = TDI_SERVICE_CONNECTION_MODE | TDI_SERVICE_ORDERLY_RELEASE |
+				 TDI_SERVICE_EXPEDITED_DATA |
+				 (device->options.buffered ? TDI_SERVICE_INTERNAL_BUFFERING : 0),
+		.chained_bytes = device->options.chained_bytes};
+	tdi_provider_initialize(&device->provider, &link_ops, &info);
 	device->provider.device.segment = device->options.segment;
 	return &device->provider.device;
 }

@@ -5,6 +5,9 @@
  * joined to whoever listens there, and their bytes take time: half a round trip, plus their length
  * at the rate of the link. Ports are the only part of an address that counts.
  *
+ * Expedited sends go out ahead of normal ones, also of the rest of one that has begun. On a link
+ * that buffers, a non-blocking send takes as much as the window has room for.
+ *
  * Everything that a real network does to a stream happens here by arrangement: bytes are cut into
  * segments anywhere, a send is taken in parts when the buffer space is short, a connection is reset
  * at a chosen byte, a connect is refused. What the options leave open, ke_choose decides: in the
@@ -27,6 +30,7 @@ struct link_options {
 	uint64_t rate_bits_per_second; /* in each direction; 0: unlimited */
 	uint32_t window_bytes;	       /* on the way or unread, each direction; 0: 4 MiB */
 	uint32_t segment_bytes;	       /* the longest segment; 0: 64 KiB */
+	uint32_t chained_bytes;	       /* shown to chained handlers; 0: 4 KiB */
 	bool buffered; /* a send completes when it is copied, not when it is acknowledged */
 	bool cut;      /* ke_choose cuts segments and partial accepts short */
 	bool faults;   /* ke_choose refuses calls and breaks connections; never on the host */

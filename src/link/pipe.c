@@ -31,7 +31,6 @@ struct segment *pipe_allocate_segment(uint32_t length)
 		return NULL;
 	}
 	segment->length = length;
-	segment->taken = 0;
 	return segment;
 }
 

@@ -10,8 +10,8 @@
  * Locks. A connection has one (tdi_connection.lock), the device has one, over its addresses and who
  * waits at them, and each circuit has one, over its two pipes. A connection's lock may be held when
  * one of the other two is taken, and nothing else: nobody holds two connections' locks, nor takes
- * any lock while holding the device's or a circuit's. So the two ends of a circuit meet in the
- * circuit only, and neither can wait for the other.
+ * any lock while holding the device's or a circuit's, but an address's events_lock. So the two ends
+ * of a circuit meet in the circuit only, and neither can wait for the other.
  */
 #ifndef XPORT_LINK_PRIVATE_H
 #define XPORT_LINK_PRIVATE_H
@@ -49,18 +49,16 @@ struct link_connection {
 	struct circuit *circuit; /* while connected; held by the connection's being an end of it */
 	unsigned end;		 /* which of the two */
 
-	struct irp *current;		  /* the send that is being cut into segments, or NULL */
-	uint32_t accepted;		  /* bytes of it that are in segments */
+	struct irp *current[TDI_KINDS];	  /* the sends that are being cut into segments, or NULL */
+	uint32_t accepted[TDI_KINDS];	  /* bytes of them that are in segments */
 	struct list_entry unacknowledged; /* sends whose bytes are all in segments */
 	struct list_entry deferred;	  /* sends that are done, until deferred_dpc has run */
 	bool deferred_due;		  /* it has */
 	struct kdpc deferred_dpc;
 	uint64_t sent_bytes;
 	uint64_t acknowledged_bytes; /* a copy of the circuit's; final when that is gone */
-	uint64_t finished_bytes;     /* of the sends that left `unacknowledged` */
 
 	struct stat_block counters; /* link_connection_table */
-	struct list_entry unread;   /* segments that have arrived */
 	uint64_t received_bytes;
 
 	/* Below here the path of a send or receive does not go. */
@@ -91,6 +89,7 @@ struct link_address *link_find_address(struct link_device *device, uint16_t port
 void link_initialize_call(struct link_connection *link);
 void link_connect(struct tdi_connection *connection, const struct transport_address *remote);
 void link_listen(struct tdi_connection *connection);
+ntstatus link_serve(struct tdi_address *address);
 
 /* With the connection's lock held and its state DISCONNECTED: nobody shall find it any more. */
 void link_give_up_call(struct link_connection *link);
@@ -106,6 +105,9 @@ tdi_pump_step link_receive;
 
 /* With the connection's lock held: leaves its circuit, and finishes what was out of the queues. */
 void link_abort_transfer(struct link_connection *link, struct list_entry *completed);
+
+/* The client has had all of a segment: room for the peer. */
+void link_free_arrival(struct tdi_connection *connection, struct tdi_arrival *arrival);
 
 /* With the connection's lock held: brings acknowledged_bytes up to date. */
 void link_update_acknowledged(struct link_connection *link);
@@ -147,8 +149,9 @@ void circuit_send_later(struct circuit *circuit, unsigned end, uint64_t delay_ns
 /* How many bytes of what the end has sent are known to have arrived. */
 uint64_t circuit_acknowledged(struct circuit *circuit, unsigned end);
 
-/* Moves what has arrived at the end to `unread`; returns whether no more will come. */
-bool circuit_fetch(struct circuit *circuit, unsigned end, struct list_entry *unread);
+/* Moves the segments that have arrived at the end to `arrived`; returns whether no more will come.
+ */
+bool circuit_fetch(struct circuit *circuit, unsigned end, struct list_entry *arrived);
 
 /* The end has read this many of the bytes that it fetched: room for the peer. */
 void circuit_read(struct circuit *circuit, unsigned end, uint64_t bytes);
@@ -166,7 +169,8 @@ struct segment {
 	uint64_t due_ns;
 	struct acknowledgement *acknowledgement; /* allocated with it, sent when it arrives */
 	uint32_t length;
-	uint32_t taken; /* by the reader */
+	unsigned kind;		    /* TDI_NORMAL or TDI_EXPEDITED */
+	struct tdi_arrival arrival; /* the reader's */
 	char bytes[];
 };
 

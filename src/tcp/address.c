@@ -5,7 +5,8 @@
  * up, or it is closed. The list is served by serve_waiting, which runs when a connection was added,
  * when the listening socket is readable, and when a listener has gone. It takes the listener's
  * request before it accepts a peer, so that a peer is never accepted for nobody; when there is no
- * peer the request goes back. With no listener, peers wait in the kernel's backlog.
+ * peer the request goes back. With no listener, a peer is accepted if the client has a connect
+ * event and gives an endpoint for it; without one, peers wait in the kernel's backlog.
  *
  * When the machine has no descriptor or memory for a peer, one listener is told, and nobody is
  * accepted for a while. As a peer that stays in the backlog is no news for the interrupt, a timer
@@ -33,6 +34,13 @@ struct served {
 	struct transport_address remote;
 };
 
+/* The machine has no room for a peer that waits: later. Address lock held. */
+static void pause_accepting(struct tcp_address *address)
+{
+	address->pausing = true;
+	ke_set_timer(&address->retry_timer, RETRY_NS, &address->retry_dpc);
+}
+
 /*
  * Takes the first listener off the list together with a peer for it, or with the reason why it
  * will have none. False when there is nothing to do. Address lock held.
@@ -56,10 +64,8 @@ static bool take_waiting(struct tcp_address *address, struct served *served)
 			if (peers)
 				served->fd = tcp_accept_socket(address->fd, options,
 							       &served->remote, &served->status);
-			if (served->fd < 0 && served->status == STATUS_INSUFFICIENT_RESOURCES) {
-				address->pausing = true;
-				ke_set_timer(&address->retry_timer, RETRY_NS, &address->retry_dpc);
-			}
+			if (served->fd < 0 && served->status == STATUS_INSUFFICIENT_RESOURCES)
+				pause_accepting(address);
 			if (served->fd < 0 && served->status == STATUS_PENDING) {
 				peers = false; /* but one behind it may be gone */
 				stays = io_csq_return_irp(&connection->base.establishing,
@@ -93,6 +99,41 @@ static void finish_served(struct served *served)
 	tdi_provider_drop(&connection->base); /* the list's */
 }
 
+/* Asks the client for an endpoint for the next peer; false when there is none, or no event. */
+static bool offer_peer(struct tcp_address *address)
+{
+	struct transport_address remote;
+	struct tdi_connection *connection;
+	struct irp *accept_irp;
+	ntstatus status = STATUS_PENDING;
+	int fd = -1;
+	kirql irql;
+
+	if (!tdi_has_handler(&address->base, TDI_EVENT_CONNECT))
+		return false;
+	irql = ke_acquire_spin_lock(&address->lock);
+	if (address->listening && !address->closed && !address->pausing &&
+	    is_list_empty(&address->waiting))
+		fd = tcp_accept_socket(address->fd, tcp_options_of(address->base.provider), &remote,
+				       &status);
+	if (fd < 0 && status == STATUS_INSUFFICIENT_RESOURCES)
+		pause_accepting(address);
+	ke_release_spin_lock(&address->lock, irql);
+	if (fd < 0)
+		return false;
+	status = tdi_provider_offer(&address->base, &remote, &connection, &accept_irp);
+	if (!nt_success(status)) {
+		close(fd); /* which resets the peer */
+		return true;
+	}
+	if (!tcp_attach(tcp_connection_of(connection), fd)) {
+		close(fd);
+		tdi_provider_fail(connection, STATUS_INSUFFICIENT_RESOURCES);
+	}
+	tdi_provider_accept(connection, accept_irp);
+	return true;
+}
+
 static void serve_waiting(struct tcp_address *address)
 {
 	struct served served;
@@ -105,7 +146,7 @@ static void serve_waiting(struct tcp_address *address)
 		ke_release_spin_lock(&address->lock, irql);
 		if (found)
 			finish_served(&served);
-	} while (found);
+	} while (found || offer_peer(address));
 }
 
 static void accept_ready(struct kdpc *dpc, void *context)
@@ -186,6 +227,18 @@ void tcp_listen(struct tdi_connection *base)
 		refuse_listener(connection, status);
 }
 
+ntstatus tcp_serve(struct tdi_address *base)
+{
+	struct tcp_address *address = tcp_address_of(base);
+	kirql irql = ke_acquire_spin_lock(&address->lock);
+	ntstatus status = start_listening(address);
+
+	ke_release_spin_lock(&address->lock, irql);
+	if (nt_success(status))
+		serve_waiting(address);
+	return status;
+}
+
 static void free_address(struct kdpc *dpc, void *context)
 {
 	struct tcp_address *address = context;
@@ -203,8 +256,8 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 
 	if (address == NULL)
 		return NULL;
-	*address = (struct tcp_address){.base.local = *local};
-	tdi_provider_initialize_address(&address->base, provider);
+	*address = (struct tcp_address){.fd = -1};
+	tdi_provider_initialize_address(&address->base, provider, local);
 	ke_initialize_spin_lock(&address->lock);
 	initialize_list_head(&address->waiting);
 	ke_initialize_dpc(&address->accept_dpc, accept_ready, address, KE_ANY_PROCESSOR);

@@ -18,6 +18,8 @@
 
 #include "tcp/private.h"
 
+enum { DEFAULT_CHAINED_BYTES = 4096 };
+
 static bool connection_interrupted(struct kinterrupt *interrupt, void *context)
 {
 	struct tcp_connection *connection = context;
@@ -75,7 +77,8 @@ static void attend_errors(struct tcp_connection *connection)
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->base.lock);
 	tcp_reap(connection);
-	if (connection->base.state == TDI_STATE_CONNECTED) {
+	if (connection->base.state == TDI_STATE_CONNECTED ||
+	    connection->base.state == TDI_STATE_OFFERED) {
 		status = tcp_socket_error(connection->fd);
 		if (!nt_success(status))
 			tdi_provider_fail_locked(&connection->base, status, &completed);
@@ -98,8 +101,14 @@ static void connection_ready(struct kdpc *dpc, void *context)
 	if (taken.ready & KE_HOST_READABLE)
 		tdi_provider_run_pump(&connection->base, &connection->base.receive_pump);
 	/* News of returned pages lets a send that was put off go on, as room does. */
-	if (taken.ready & (KE_HOST_WRITABLE | KE_HOST_ERROR))
-		tdi_provider_run_pump(&connection->base, &connection->base.send_pump);
+	if (taken.ready & (KE_HOST_WRITABLE | KE_HOST_ERROR)) {
+		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+
+		if (taken.ready & KE_HOST_WRITABLE)
+			connection->writable = true;
+		tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.send_pump,
+						 irql);
+	}
 }
 
 static void interrupt_gone(struct kdpc *dpc, void *context)
@@ -133,6 +142,8 @@ bool tcp_attach(struct tcp_connection *connection, int fd)
 		connection->fd = fd;
 		connection->zerocopy = tcp_socket_is_direct(fd);
 		connection->acknowledged_base = tcp_acknowledged_bytes(fd);
+		connection->writable = true;
+		tcp_set_nagle(fd, connection->nagle);
 		ke_connect_interrupt(&connection->interrupt, connection_interrupted, connection,
 				     connection->ready_dpc.processor);
 		tdi_provider_hold(&connection->base); /* the interrupt's */
@@ -231,13 +242,22 @@ static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *i
 					     .delayed_sends = connection->delayed_sends};
 }
 
+static void tcp_set_connection_nagle(struct tdi_connection *base, bool nagle)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+
+	connection->nagle = nagle;
+	if (connection->fd >= 0)
+		tcp_set_nagle(connection->fd, nagle);
+}
+
 static struct tdi_connection *tcp_create_connection(struct tdi_provider *provider)
 {
 	struct tcp_connection *connection = ex_allocate_pool(sizeof(*connection));
 
 	if (connection == NULL)
 		return NULL;
-	*connection = (struct tcp_connection){.fd = -1};
+	*connection = (struct tcp_connection){.fd = -1, .nagle = tcp_options_of(provider)->nagle};
 	tdi_provider_initialize_connection(&connection->base, provider);
 	stat_add_block(&connection->counters, provider->device.segment, &tcp_connection_table);
 	initialize_list_head(&connection->unsent);
@@ -252,15 +272,37 @@ static struct tdi_connection *tcp_create_connection(struct tdi_provider *provide
 	return &connection->base;
 }
 
+static void end_socket(struct tcp_connection *connection)
+{
+	if (connection->fd >= 0 && connection->base.send_ended)
+		tcp_discard_input(connection->fd);
+	if (connection->fd >= 0)
+		close(connection->fd);
+	connection->fd = -1;
+	stat_remove_block(&connection->counters);
+}
+
+/* The lists are empty and the interrupt is gone, as the life before is over. */
+static void tcp_renew_connection(struct tdi_connection *base)
+{
+	struct tcp_connection *connection = tcp_connection_of(base);
+
+	end_socket(connection);
+	stat_add_block(&connection->counters, base->provider->device.segment,
+		       &tcp_connection_table);
+	connection->ready = 0;
+	connection->next_call = 0;
+	connection->copy_once = connection->head_alone = connection->end_sent = false;
+	connection->sent_bytes = connection->acknowledged_bytes = connection->received_bytes = 0;
+	connection->copied_sends = connection->delayed_sends = 0;
+}
+
 static void tcp_destroy_connection(struct tdi_connection *base)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
 
-	if (connection->fd >= 0 && base->send_ended)
-		tcp_discard_input(connection->fd);
-	if (connection->fd >= 0)
-		close(connection->fd);
-	stat_remove_block(&connection->counters);
+	end_socket(connection);
+	ex_free_pool(connection->spare);
 	ex_free_pool(connection);
 }
 
@@ -272,22 +314,31 @@ static const struct tdi_provider_ops tcp_ops = {
 	.destroy_address = tcp_destroy_address,
 	.create_connection = tcp_create_connection,
 	.destroy_connection = tcp_destroy_connection,
+	.renew_connection = tcp_renew_connection,
 	.connect = tcp_connect,
 	.listen = tcp_listen,
+	.serve = tcp_serve,
 	.send = tcp_send_step,
 	.receive = tcp_receive_step,
 	.abort = tcp_abort,
+	.free_arrival = tcp_free_arrival,
+	.set_nagle = tcp_set_connection_nagle,
 	.query = tcp_query,
 };
 
 struct device_object *tcp_create_device(const struct tcp_options *options)
 {
+	const struct tdi_provider_info info = {
+		.service_flags = TDI_SERVICE_CONNECTION_MODE | TDI_SERVICE_ORDERLY_RELEASE |
+				 (options->direct ? 0 : TDI_SERVICE_INTERNAL_BUFFERING),
+		.chained_bytes = options->chained_bytes != 0 ? options->chained_bytes
+							     : DEFAULT_CHAINED_BYTES};
 	struct tcp_device *device = ex_allocate_pool(sizeof(*device));
 
 	if (device == NULL)
 		return NULL;
 	device->options = *options;
-	tdi_provider_initialize(&device->provider, &tcp_ops);
+	tdi_provider_initialize(&device->provider, &tcp_ops, &info);
 	device->provider.device.segment = options->segment;
 	return &device->provider.device;
 }

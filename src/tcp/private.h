@@ -65,6 +65,14 @@ enum {
 
 extern const struct stat_table tcp_connection_table;
 
+enum { TCP_CHUNK_BYTES = 64 * 1024, TCP_MAXIMUM_CHUNKS = 4 };
+
+/* Memory for what has come and no request waits for. */
+struct tcp_chunk {
+	struct tdi_arrival arrival;
+	char bytes[TCP_CHUNK_BYTES];
+};
+
 struct tcp_connection {
 	struct tdi_connection base;
 	int fd; /* -1 before there is one */
@@ -86,9 +94,15 @@ struct tcp_connection {
 	bool zerocopy; /* the kernel can: else direct sends are copied, and wait for their bytes */
 	bool end_sent; /* the end of the stream is behind all that the kernel has taken */
 	bool watched;
+	bool writable; /* as far as is known: the kernel has not refused since it said so */
+	bool nagle;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;
 	struct kdpc ack_dpc;
+
+	/* Receiving what no request waits for; guarded by the connection's lock. */
+	struct tcp_chunk *spare; /* or NULL */
+	uint32_t chunks; /* that there are: the spare, unread ones and those that are lent */
 
 	struct stat_block counters; /* tcp_connection_table; guarded by the connection's lock */
 	uint64_t received_bytes;
@@ -127,6 +141,9 @@ uint64_t tcp_acknowledged_bytes(int fd);
 bool tcp_socket_is_closed(int fd);
 /* Whether the kernel sends from the caller's pages, and reports them back. */
 bool tcp_socket_is_direct(int fd);
+void tcp_set_nagle(int fd, bool nagle);
+/* How many bytes the kernel would take now, by its own account; at least 1. */
+uint32_t tcp_socket_room(int fd);
 void tcp_reset_socket(int fd);
 void tcp_release_socket(int fd);
 void tcp_discard_input(int fd);
@@ -137,6 +154,7 @@ struct tdi_address *tcp_create_address(struct tdi_provider *provider,
 void tcp_close_address(struct tdi_address *address);
 void tcp_destroy_address(struct tdi_address *address);
 void tcp_listen(struct tdi_connection *connection);
+ntstatus tcp_serve(struct tdi_address *address);
 
 /*
  * connection.c: gives the connection its socket and begins to watch it; false when the connection
@@ -157,8 +175,11 @@ void tcp_fail_unsent(struct tcp_connection *connection, struct list_entry *compl
 void tcp_reap(struct tcp_connection *connection);
 void tcp_settle(struct tcp_connection *connection, struct list_entry *completed);
 void tcp_ack_timer_expired(struct kdpc *dpc, void *context);
+/* Both pumps will run soon. Lock held. */
+void tcp_arm_timer(struct tcp_connection *connection);
 
 /* receive.c */
 tdi_pump_step tcp_receive_step;
+void tcp_free_arrival(struct tdi_connection *connection, struct tdi_arrival *arrival);
 
 #endif

@@ -184,6 +184,7 @@ static ssize_t write_socket(struct tcp_connection *connection, bool direct, int 
 	message.msg_iovlen = gather(connection, pieces);
 	if (direct)
 		note_call(connection);
+	connection->writable = false; /* before the call, lest its news be forgotten after it */
 	ke_release_spin_lock(&connection->base.lock, DISPATCH_LEVEL);
 	do {
 		bytes = sendmsg(connection->fd, &message, flags);
@@ -222,6 +223,27 @@ static void return_untouched(struct tcp_connection *connection, struct list_entr
 	}
 }
 
+/* What does not wait for room has its answer now, short or refused. */
+static void answer_non_blocking(struct tcp_connection *connection, struct list_entry *completed)
+{
+	struct list_entry *entry, *next;
+
+	for (entry = connection->unsent.next; entry != &connection->unsent; entry = next) {
+		struct irp *irp = containing_record(entry, struct irp, list_entry);
+		uint32_t accepted = tcp_send_of(irp)->accepted;
+
+		next = entry->next;
+		if (!tdi_provider_is_non_blocking(&connection->base, irp))
+			continue;
+		remove_entry_list(&irp->list_entry);
+		connection->unsent_count--;
+		connection->base.room_owed = true;
+		tdi_provider_finish(completed, irp,
+				    accepted > 0 ? STATUS_SUCCESS : STATUS_DEVICE_NOT_READY,
+				    accepted);
+	}
+}
+
 /* The kernel would not take more. */
 static void write_refused(struct tcp_connection *connection, int error,
 			  struct list_entry *completed)
@@ -230,6 +252,7 @@ static void write_refused(struct tcp_connection *connection, int error,
 
 	switch (error) {
 	case EAGAIN: /* the interrupt will say when there is room */
+		answer_non_blocking(connection, completed);
 		return_untouched(connection, completed);
 		return;
 	case ENOBUFS:
@@ -295,6 +318,7 @@ void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 	if (base->state == TDI_STATE_CONNECTED && connection->unsent_count > 0) {
 		bytes = write_socket(connection, direct, &error);
 		if (bytes >= 0) {
+			connection->writable = true;
 			connection->copy_once = connection->head_alone = false;
 			base->send_pump.again = true;
 			account(connection, (size_t)bytes, completed);
@@ -306,6 +330,9 @@ void tcp_send_step(struct tdi_connection *base, struct list_entry *completed)
 		connection->end_sent = true;
 		tcp_release_socket(connection->fd);
 	}
+	base->backlogged = connection->unsent_count > 0;
+	if (base->state == TDI_STATE_CONNECTED && base->room_owed && connection->writable)
+		base->room = tcp_socket_room(connection->fd);
 	if (base->state == TDI_STATE_DISCONNECTED)
 		tcp_fail_unsent(connection, completed);
 	tcp_settle(connection, completed);
@@ -373,8 +400,7 @@ void tcp_reap(struct tcp_connection *connection)
 	}
 }
 
-/* Pages are back whose bytes are not acknowledged yet: look again soon. */
-static void arm_ack_timer(struct tcp_connection *connection)
+void tcp_arm_timer(struct tcp_connection *connection)
 {
 	if (connection->ack_timer_armed)
 		return;
@@ -391,6 +417,7 @@ void tcp_ack_timer_expired(struct kdpc *dpc, void *context)
 	(void)dpc;
 	connection->ack_timer_armed = false;
 	tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.send_pump, irql);
+	tdi_provider_run_pump(&connection->base, &connection->base.receive_pump);
 	tdi_provider_drop(&connection->base); /* the timer's */
 }
 
@@ -415,7 +442,7 @@ void tcp_settle(struct tcp_connection *connection, struct list_entry *completed)
 		bool acknowledged = is_acknowledged(connection, tcp_send_of(irp)->end_offset);
 
 		if (!acknowledged && connection->base.state == TDI_STATE_CONNECTED) {
-			arm_ack_timer(connection);
+			tcp_arm_timer(connection); /* pages are back before the acknowledgement */
 			return;
 		}
 		remove_entry_list(&irp->list_entry);

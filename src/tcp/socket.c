@@ -1,5 +1,6 @@
 /* The system calls of the tcp room that are not transfers, and what their errors mean. */
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -274,6 +275,22 @@ bool tcp_socket_is_closed(int fd)
 
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
 	       info.tcpi_state == CLOSED;
+}
+
+void tcp_set_nagle(int fd, bool nagle)
+{
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, !nagle);
+}
+
+uint32_t tcp_socket_room(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = {0};
+	socklen_t length = sizeof(memory);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) != 0 ||
+	    memory[SK_MEMINFO_SNDBUF] <= memory[SK_MEMINFO_WMEM_QUEUED])
+		return 1;
+	return memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
 }
 
 bool tcp_socket_is_direct(int fd)

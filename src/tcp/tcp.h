@@ -10,6 +10,10 @@
  *              kernel's notification alone is no proof of that: after a reset it reports all pages
  *              returned. A release completes behind the direct sends before it
  *
+ * What no receive waits for is read into chunks of 64 KiB, at most four for each connection, the
+ * lent ones among them; a peer that sends more has to wait in its kernel. There is no expedited
+ * data: TCP's urgent pointer marks one byte, and the next mark erases it.
+ *
  * A connection that is closed without TDI_DISCONNECT_RELEASE, also by the death of the process,
  * resets the peer: a peer never takes half a stream for a whole one.
  */
@@ -23,6 +27,7 @@ struct tcp_options {
 	bool nagle;		       /* let small sends wait for each other */
 	uint32_t send_buffer_bytes;    /* 0: the system's */
 	uint32_t receive_buffer_bytes; /* 0: the system's */
+	uint32_t chained_bytes;	       /* shown to chained handlers; 0: 4 KiB */
 	uint64_t timeout_ns;	       /* silence after which a peer is given up; 0: the system's */
 	struct stat_segment *segment;  /* where its connections are counted; NULL: nowhere */
 };

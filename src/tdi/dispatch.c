@@ -6,225 +6,111 @@
 
 #include "tdi/provider.h"
 
-/* What a file object stands for, kept in fs_context2; fs_context is the object. */
-enum { KIND_ADDRESS = 1, KIND_CONNECTION, KIND_CONTROL };
-
-static struct tdi_connection *connection_of(const struct file_object *file)
-{
-	return file != NULL && (uintptr_t)file->fs_context2 == KIND_CONNECTION ? file->fs_context
-									       : NULL;
-}
-
-static struct tdi_address *address_of(const struct file_object *file)
-{
-	return file != NULL && (uintptr_t)file->fs_context2 == KIND_ADDRESS ? file->fs_context
-									    : NULL;
-}
-
-static bool is_known_address(const struct transport_address *address)
-{
-	return address->address_type == TDI_ADDRESS_TYPE_IP ||
-	       address->address_type == TDI_ADDRESS_TYPE_IP6;
-}
-
-/* ---- Opening and closing ------------------------------------------------------------------- */
-
-static ntstatus open_address(struct tdi_provider *provider, const struct tdi_ea *ea,
-			     struct file_object *file)
-{
-	ntstatus status = STATUS_INSUFFICIENT_RESOURCES;
-
-	if (ea->value_length != sizeof(struct transport_address))
-		return STATUS_EA_LIST_INCONSISTENT;
-	if (!is_known_address(ea->value))
-		return STATUS_INVALID_PARAMETER;
-	file->fs_context = provider->ops->create_address(provider, ea->value, &status);
-	file->fs_context2 = (void *)KIND_ADDRESS;
-	return file->fs_context != NULL ? STATUS_SUCCESS : status;
-}
-
-static ntstatus open_connection(struct tdi_provider *provider, const struct tdi_ea *ea,
-				struct file_object *file)
-{
-	struct tdi_connection *connection;
-
-	if (ea->value_length != sizeof(void *))
-		return STATUS_EA_LIST_INCONSISTENT;
-	connection = provider->ops->create_connection(provider);
-	if (connection == NULL)
-		return STATUS_INSUFFICIENT_RESOURCES;
-	memcpy(&connection->connection_context, ea->value, sizeof(void *));
-	file->fs_context = connection;
-	file->fs_context2 = (void *)KIND_CONNECTION;
-	return STATUS_SUCCESS;
-}
-
-static ntstatus open_file(struct tdi_provider *provider, const struct tdi_create *create,
-			  struct file_object *file)
-{
-	if (create->ea_count > 1)
-		return STATUS_INVALID_PARAMETER; /* an address and an endpoint at once */
-	if (create->ea_count == 0) {
-		file->fs_context2 = (void *)KIND_CONTROL;
-		return STATUS_SUCCESS;
-	}
-	if (strcmp(create->eas[0].name, TDI_TRANSPORT_ADDRESS) == 0)
-		return open_address(provider, &create->eas[0], file);
-	if (strcmp(create->eas[0].name, TDI_CONNECTION_CONTEXT) == 0)
-		return open_connection(provider, &create->eas[0], file);
-	return STATUS_INVALID_EA_NAME;
-}
-
-static ntstatus dispatch_create(struct device_object *device, struct irp *irp)
-{
-	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	ntstatus status = open_file(device->device_extension, tdi_parameters(location, tdi_create),
-				    location->file_object);
-
-	return io_finish_request(irp, status, 0);
-}
-
-/* No more requests will come: end those that are there. */
-static ntstatus dispatch_cleanup(struct device_object *device, struct irp *irp)
-{
-	struct file_object *file = io_get_current_irp_stack_location(irp)->file_object;
-	struct tdi_connection *connection = connection_of(file);
-	struct tdi_address *address = address_of(file);
-
-	(void)device;
-	if (connection != NULL)
-		tdi_provider_fail(connection, STATUS_LOCAL_DISCONNECT);
-	if (address != NULL)
-		address->provider->ops->close_address(address);
-	return io_finish_request(irp, STATUS_SUCCESS, 0);
-}
-
-static ntstatus dispatch_close(struct device_object *device, struct irp *irp)
-{
-	struct file_object *file = io_get_current_irp_stack_location(irp)->file_object;
-	struct tdi_connection *connection = connection_of(file);
-	struct tdi_address *address = address_of(file);
-
-	(void)device;
-	if (connection != NULL) {
-		io_mark_irp_pending(irp); /* first: the drop may complete it */
-		connection->close_irp = irp;
-		tdi_provider_drop(connection); /* the file's */
-		return STATUS_PENDING;
-	}
-	if (address != NULL && ob_dereference(&address->references)) /* the file's */
-		address->provider->ops->destroy_address(address);
-	return io_finish_request(irp, STATUS_SUCCESS, 0);
-}
-
 /* ---- Requests on a connection -------------------------------------------------------------- */
 
 static ntstatus associate(struct tdi_connection *connection, struct irp *irp)
 {
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
 	struct tdi_address *address =
-		address_of(tdi_parameters(location, tdi_request_associate)->address);
-	ntstatus status = STATUS_SUCCESS;
+		tdi_address_of(tdi_parameters(location, tdi_request_associate)->address);
+	ntstatus status;
 	kirql irql;
 
 	if (address == NULL || address->provider != connection->provider)
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
 	irql = ke_acquire_spin_lock(&connection->lock);
-	if (connection->state != TDI_STATE_IDLE) {
-		status = STATUS_CONNECTION_ACTIVE;
-	} else {
+	status = tdi_move_state(connection, TDI_ON_ASSOCIATE);
+	if (nt_success(status)) {
 		ob_reference(&address->references); /* the connection's, until it is destroyed */
 		connection->address = address;
-		connection->state = TDI_STATE_ASSOCIATED;
 	}
 	ke_release_spin_lock(&connection->lock, irql);
 	return io_finish_request(irp, status, 0);
 }
 
-/* Why an endpoint can't begin to connect or listen, or STATUS_SUCCESS. */
-static ntstatus check_unconnected(const struct tdi_connection *connection)
+static ntstatus disassociate(struct tdi_connection *connection, struct irp *irp)
 {
-	switch (connection->state) {
-	case TDI_STATE_ASSOCIATED:
-		return STATUS_SUCCESS;
-	case TDI_STATE_IDLE:
-		return STATUS_INVALID_DEVICE_REQUEST;
-	default:
-		return STATUS_CONNECTION_ACTIVE;
-	}
-}
-
-/* Queues the request and moves the state; when it has begun the caller holds a user. */
-static ntstatus begin_establishing(struct tdi_connection *connection, struct irp *irp,
-				   enum tdi_connection_state state, bool *begun)
-{
+	struct tdi_address *address = NULL;
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
-	ntstatus status = check_unconnected(connection);
-	bool queued = false;
+	ntstatus status = STATUS_CONNECTION_ACTIVE;
 
+	if (tdi_provider_can_begin(connection)) {
+		tdi_provider_renew(connection);
+		status = tdi_move_state(connection, TDI_ON_DISASSOCIATE);
+	}
 	if (nt_success(status)) {
-		queued = io_csq_insert_irp(&connection->establishing, irp);
-		if (queued) {
-			connection->state = state;
-			tdi_provider_hold(connection); /* the caller's */
-		}
+		address = connection->address;
+		connection->address = NULL;
 	}
 	ke_release_spin_lock(&connection->lock, irql);
-	if (!nt_success(status))
+	if (address != NULL && ob_dereference(&address->references))
+		address->provider->ops->destroy_address(address);
+	return io_finish_request(irp, status, 0);
+}
+
+/* Connects or listens, now or when the life before is over. */
+static ntstatus establish(struct tdi_connection *connection, struct irp *irp, enum tdi_input input)
+{
+	kirql irql = ke_acquire_spin_lock(&connection->lock);
+	ntstatus status = tdi_check_state(connection, input);
+
+	if (nt_success(status) && connection->restarting)
+		status = STATUS_CONNECTION_ACTIVE;
+	if (!nt_success(status)) {
+		ke_release_spin_lock(&connection->lock, irql);
 		return io_finish_request(irp, status, 0);
-	if (!queued)
+	}
+	if (io_csq_insert_irp(&connection->establishing, irp)) {
+		tdi_provider_start_and_unlock(connection, irql);
+	} else {
+		ke_release_spin_lock(&connection->lock, irql);
 		io_finish_request(irp, STATUS_CANCELLED, 0);
-	*begun = queued;
+	}
 	return STATUS_PENDING; /* it is marked, also if it was cancelled before it was queued */
 }
 
 static ntstatus connect(struct tdi_connection *connection, struct irp *irp)
 {
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	struct transport_address remote = *tdi_parameters(location, tdi_request_connect)->remote;
-	bool begun = false;
-	ntstatus status;
 
-	if (!is_known_address(&remote))
+	if (!tdi_is_known_address(tdi_parameters(location, tdi_request_connect)->remote))
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
-	status = begin_establishing(connection, irp, TDI_STATE_CONNECTING, &begun);
-	if (begun) {
-		connection->provider->ops->connect(connection, &remote);
-		tdi_provider_drop(connection);
-	}
-	return status;
+	return establish(connection, irp, TDI_ON_CONNECT);
 }
 
 static ntstatus listen(struct tdi_connection *connection, struct irp *irp)
 {
-	bool begun = false;
-	ntstatus status = begin_establishing(connection, irp, TDI_STATE_LISTENING, &begun);
-
-	if (begun) {
-		connection->provider->ops->listen(connection);
-		tdi_provider_drop(connection);
-	}
-	return status;
+	return establish(connection, irp, TDI_ON_LISTEN);
 }
 
-/* Why nothing can be transferred, or STATUS_SUCCESS; `ended` is for a direction that is over. */
-static ntstatus check_connected(const struct tdi_connection *connection, ntstatus ended)
+/* The answer to a connect event; tdi_provider_accept has sent it. */
+static ntstatus accept(struct tdi_connection *connection, struct irp *irp)
 {
-	if (connection->state == TDI_STATE_DISCONNECTED)
-		return connection->failure;
-	return connection->state == TDI_STATE_CONNECTED ? ended : STATUS_CONNECTION_INVALID;
+	kirql irql = ke_acquire_spin_lock(&connection->lock);
+	ntstatus status = tdi_check_state(connection, TDI_ON_ACCEPT);
+
+	if (nt_success(status))
+		tdi_provider_stand(connection, TDI_ON_ACCEPT);
+	else if (connection->state == TDI_STATE_DISCONNECTED)
+		status = connection->failure;
+	ke_release_spin_lock(&connection->lock, irql);
+	return io_finish_request(irp, status, 0);
 }
 
 static ntstatus check_send(const struct tdi_connection *connection)
 {
-	return check_connected(connection, connection->release_wanted ? STATUS_CONNECTION_INVALID
-								      : STATUS_SUCCESS);
+	ntstatus status = tdi_check_state(connection, TDI_ON_TRANSFER);
+
+	return nt_success(status) && connection->release_wanted ? STATUS_CONNECTION_INVALID
+								: status;
 }
 
 static ntstatus check_receive(const struct tdi_connection *connection)
 {
-	return check_connected(connection, connection->receive_ended ? STATUS_GRACEFUL_DISCONNECT
-								     : STATUS_SUCCESS);
+	ntstatus status = tdi_check_state(connection, TDI_ON_TRANSFER);
+
+	return nt_success(status) && connection->receive_ended ? STATUS_GRACEFUL_DISCONNECT
+							       : status;
 }
 
 /* Completes when the end of the stream is on its way behind all that was sent. */
@@ -252,9 +138,10 @@ static ntstatus abort_connection(struct tdi_connection *connection, struct irp *
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
-	tdi_provider_hold(
-		connection); /* a close may come meanwhile, and must wait for all of these */
+	/* A close may come meanwhile, and must wait for all of these. */
+	tdi_provider_hold(connection);
 	connection->send_ended = false;
+	connection->told = true; /* who ends it needs no event */
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
@@ -262,11 +149,35 @@ static ntstatus abort_connection(struct tdi_connection *connection, struct irp *
 	return io_finish_request(irp, STATUS_SUCCESS, 0);
 }
 
+/* Completes when the connection is over: whoever drops the last user of its life looks. */
+static ntstatus wait(struct tdi_connection *connection, struct irp *irp)
+{
+	kirql irql = ke_acquire_spin_lock(&connection->lock);
+	ntstatus status = tdi_check_state(connection, TDI_ON_WAIT);
+
+	if (nt_success(status) && !is_list_empty(&connection->waiting.irps))
+		status = STATUS_INVALID_DEVICE_REQUEST; /* one waits already */
+	if (!nt_success(status)) {
+		ke_release_spin_lock(&connection->lock, irql);
+		return io_finish_request(irp, status, 0);
+	}
+	if (io_csq_insert_irp(&connection->waiting, irp)) {
+		/* The pump ends a connection that has ended in both directions. */
+		tdi_provider_run_pump_and_unlock(connection, &connection->receive_pump, irql);
+	} else {
+		ke_release_spin_lock(&connection->lock, irql);
+		io_finish_request(irp, STATUS_CANCELLED, 0);
+	}
+	return STATUS_PENDING;
+}
+
 static ntstatus disconnect(struct tdi_connection *connection, struct irp *irp)
 {
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
 
 	switch (tdi_parameters(location, tdi_request_disconnect)->flags) {
+	case TDI_DISCONNECT_WAIT:
+		return wait(connection, irp);
 	case TDI_DISCONNECT_RELEASE:
 		return release(connection, irp);
 	case TDI_DISCONNECT_ABORT:
@@ -313,26 +224,69 @@ static ntstatus transfer(struct tdi_connection *connection, struct irp *irp, uin
 	return STATUS_PENDING;
 }
 
+/*
+ * A non-blocking send behind one that waits for room has none. It is answered before the event that
+ * tells of room can come; the client may close then, hence the hold.
+ */
+static bool refuse_for_room(struct tdi_connection *connection, struct irp *irp,
+			    const struct io_csq *csq)
+{
+	kirql irql = ke_acquire_spin_lock(&connection->lock);
+	bool refused = nt_success(check_send(connection)) &&
+		       (connection->backlogged || !is_list_empty(&csq->irps)) &&
+		       tdi_provider_is_non_blocking(connection, irp);
+
+	if (refused) {
+		connection->room_owed = true;
+		tdi_provider_hold(connection);
+	}
+	ke_release_spin_lock(&connection->lock, irql);
+	if (!refused)
+		return false;
+	io_finish_request(irp, STATUS_DEVICE_NOT_READY, 0);
+	tdi_provider_run_pump(connection, &connection->send_pump);
+	tdi_provider_drop(connection);
+	return true;
+}
+
 static ntstatus send(struct tdi_connection *connection, struct irp *irp)
 {
-	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
+	enum {
+		KNOWN = TDI_SEND_EXPEDITED | TDI_SEND_PARTIAL | TDI_SEND_NO_RESPONSE |
+			TDI_SEND_NON_BLOCKING
+	};
+	const struct tdi_request_send *send =
+		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_send);
+	bool expedited = (send->send_flags & TDI_SEND_EXPEDITED) != 0;
+	struct io_csq *csq = expedited ? &connection->expedited_sends : &connection->sends;
 
-	return transfer(connection, irp, tdi_parameters(location, tdi_request_send)->send_length,
-			&connection->sends, &connection->send_pump, check_send);
+	if ((send->send_flags & ~(uint32_t)KNOWN) != 0 ||
+	    (expedited &&
+	     (connection->provider->info.service_flags & TDI_SERVICE_EXPEDITED_DATA) == 0))
+		return io_finish_request(irp, STATUS_NOT_SUPPORTED, 0);
+	if ((send->send_flags & TDI_SEND_NON_BLOCKING) != 0 &&
+	    refuse_for_room(connection, irp, csq))
+		return STATUS_DEVICE_NOT_READY;
+	return transfer(connection, irp, send->send_length, csq, &connection->send_pump,
+			check_send);
 }
 
 static ntstatus receive(struct tdi_connection *connection, struct irp *irp)
 {
-	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	uint32_t length = tdi_parameters(location, tdi_request_receive)->receive_length;
+	const struct tdi_request_receive *receive =
+		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_receive);
+	unsigned kind =
+		receive->receive_flags == TDI_RECEIVE_EXPEDITED ? TDI_EXPEDITED : TDI_NORMAL;
 
-	if (length == 0)
+	if (receive->receive_length == 0 ||
+	    (receive->receive_flags & ~(uint32_t)TDI_RECEIVE_NORMAL) !=
+		    (kind == TDI_EXPEDITED ? TDI_RECEIVE_EXPEDITED : 0))
 		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
-	return transfer(connection, irp, length, &connection->receives, &connection->receive_pump,
-			check_receive);
+	return transfer(connection, irp, receive->receive_length, &connection->receives[kind],
+			&connection->receive_pump, check_receive);
 }
 
-/* ---- Questions ----------------------------------------------------------------------------- */
+/* ---- Questions and settings ---------------------------------------------------------------- */
 
 static ntstatus answer(struct irp *irp, const struct tdi_request_query *query, const void *value,
 		       uint32_t size)
@@ -354,13 +308,16 @@ static ntstatus query_connection(struct tdi_connection *connection, struct irp *
 	return answer(irp, query, &info, sizeof(info));
 }
 
-static ntstatus query_information(struct file_object *file, struct irp *irp)
+static ntstatus query_information(const struct tdi_provider *provider, struct file_object *file,
+				  struct irp *irp)
 {
-	struct tdi_connection *connection = connection_of(file);
-	struct tdi_address *address = address_of(file);
+	struct tdi_connection *connection = tdi_connection_of(file);
+	struct tdi_address *address = tdi_address_of(file);
 	const struct tdi_request_query *query =
 		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_query);
 
+	if (query->query_type == TDI_QUERY_PROVIDER_INFO)
+		return answer(irp, query, &provider->info, sizeof(provider->info));
 	if (query->query_type == TDI_QUERY_ADDRESS_INFO && address != NULL)
 		return answer(irp, query, &address->local, sizeof(address->local));
 	if (query->query_type == TDI_QUERY_CONNECTION_INFO && connection != NULL)
@@ -368,24 +325,62 @@ static ntstatus query_information(struct file_object *file, struct irp *irp)
 	return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
 }
 
+static ntstatus set_event_handler(struct file_object *file, struct irp *irp)
+{
+	struct tdi_address *address = tdi_address_of(file);
+
+	if (address == NULL)
+		return io_finish_request(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+	return io_finish_request(
+		irp,
+		tdi_set_event(address, tdi_parameters(io_get_current_irp_stack_location(irp),
+						      tdi_request_set_event)),
+		0);
+}
+
+static ntstatus set_information(struct tdi_connection *connection, struct irp *irp)
+{
+	const struct tdi_request_set *set =
+		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_set);
+	const struct tdi_provider_ops *ops = connection->provider->ops;
+	kirql irql;
+
+	if (set->set_type != TDI_SET_NAGLE || set->length != sizeof(bool))
+		return io_finish_request(irp, STATUS_INVALID_PARAMETER, 0);
+	if (ops->set_nagle == NULL)
+		return io_finish_request(irp, STATUS_NOT_SUPPORTED, 0);
+	irql = ke_acquire_spin_lock(&connection->lock);
+	ops->set_nagle(connection, *(const bool *)set->value);
+	ke_release_spin_lock(&connection->lock, irql);
+	return io_finish_request(irp, STATUS_SUCCESS, 0);
+}
+
 /* ---- The table ----------------------------------------------------------------------------- */
 
 typedef ntstatus connection_request(struct tdi_connection *connection, struct irp *irp);
 
 static connection_request *const connection_requests[TDI_MAXIMUM_FUNCTION] = {
-	[TDI_ASSOCIATE_ADDRESS] = associate, [TDI_CONNECT] = connect, [TDI_LISTEN] = listen,
-	[TDI_DISCONNECT] = disconnect,	     [TDI_SEND] = send,	      [TDI_RECEIVE] = receive,
+	[TDI_ASSOCIATE_ADDRESS] = associate,
+	[TDI_DISASSOCIATE_ADDRESS] = disassociate,
+	[TDI_CONNECT] = connect,
+	[TDI_LISTEN] = listen,
+	[TDI_ACCEPT] = accept,
+	[TDI_DISCONNECT] = disconnect,
+	[TDI_SEND] = send,
+	[TDI_RECEIVE] = receive,
+	[TDI_SET_INFORMATION] = set_information,
 };
 
 static ntstatus dispatch_internal_device_control(struct device_object *device, struct irp *irp)
 {
 	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	struct tdi_connection *connection = connection_of(location->file_object);
+	struct tdi_connection *connection = tdi_connection_of(location->file_object);
 	connection_request *request;
 
-	(void)device;
 	if (location->minor_function == TDI_QUERY_INFORMATION)
-		return query_information(location->file_object, irp);
+		return query_information(device->device_extension, location->file_object, irp);
+	if (location->minor_function == TDI_SET_EVENT_HANDLER)
+		return set_event_handler(location->file_object, irp);
 	if (location->minor_function >= TDI_MAXIMUM_FUNCTION)
 		return io_finish_request(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
 	request = connection_requests[location->minor_function];
@@ -396,14 +391,16 @@ static ntstatus dispatch_internal_device_control(struct device_object *device, s
 
 static const struct driver_object tdi_driver = {
 	.driver_name = "tdi",
-	.major_function = {[IRP_MJ_CREATE] = dispatch_create,
-			   [IRP_MJ_CLEANUP] = dispatch_cleanup,
-			   [IRP_MJ_CLOSE] = dispatch_close,
+	.major_function = {[IRP_MJ_CREATE] = tdi_dispatch_create,
+			   [IRP_MJ_CLEANUP] = tdi_dispatch_cleanup,
+			   [IRP_MJ_CLOSE] = tdi_dispatch_close,
 			   [IRP_MJ_INTERNAL_DEVICE_CONTROL] = dispatch_internal_device_control},
 };
 
-void tdi_provider_initialize(struct tdi_provider *provider, const struct tdi_provider_ops *ops)
+void tdi_provider_initialize(struct tdi_provider *provider, const struct tdi_provider_ops *ops,
+			     const struct tdi_provider_info *info)
 {
 	provider->ops = ops;
+	provider->info = *info;
 	io_initialize_device(&provider->device, &tdi_driver, NULL, provider);
 }

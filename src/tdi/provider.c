@@ -29,6 +29,89 @@ void tdi_provider_hold(struct tdi_connection *connection)
 	connection->users++;
 }
 
+static unsigned count_requests(const struct io_csq *csq)
+{
+	unsigned count = 0;
+
+	for (const struct list_entry *entry = csq->irps.next; entry != &csq->irps;
+	     entry = entry->next)
+		count++;
+	return count;
+}
+
+/* Whether only the file is left of a life, and those who wait for that. Lock held. */
+static bool is_over(const struct tdi_connection *connection)
+{
+	return connection->state == TDI_STATE_DISCONNECTED && connection->loans == 0 &&
+	       connection->users == 1 + count_requests(&connection->establishing) +
+					    count_requests(&connection->waiting);
+}
+
+/* Begins the connect or listen that is queued, unless it has been given up. Gives the lock back. */
+static void start_and_unlock(struct tdi_connection *connection, kirql irql)
+{
+	const struct tdi_provider_ops *ops = connection->provider->ops;
+	struct list_entry *entry = connection->establishing.irps.next;
+	struct irp *irp = containing_record(entry, struct irp, list_entry);
+	struct io_stack_location *location;
+	struct transport_address remote;
+	bool connects;
+
+	connection->restarting = false;
+	if (is_list_empty(&connection->establishing.irps)) {
+		ke_release_spin_lock(&connection->lock, irql);
+		return;
+	}
+	location = io_get_current_irp_stack_location(irp);
+	connects = location->minor_function == TDI_CONNECT;
+	if (connects)
+		remote = *tdi_parameters(location, tdi_request_connect)->remote;
+	tdi_provider_renew(connection);
+	tdi_move_state(connection, connects ? TDI_ON_CONNECT : TDI_ON_LISTEN);
+	tdi_provider_hold(connection);
+	ke_release_spin_lock(&connection->lock, irql);
+	if (connects)
+		ops->connect(connection, &remote);
+	else
+		ops->listen(connection);
+	tdi_provider_drop(connection);
+}
+
+void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql)
+{
+	if (connection->state == TDI_STATE_DISCONNECTED && !is_over(connection)) {
+		connection->restarting = true; /* who drops the last user of the life goes on */
+		ke_release_spin_lock(&connection->lock, irql);
+	} else {
+		start_and_unlock(connection, irql);
+	}
+}
+
+bool tdi_provider_can_begin(const struct tdi_connection *connection)
+{
+	return connection->state != TDI_STATE_DISCONNECTED ||
+	       (is_over(connection) && is_list_empty(&connection->establishing.irps));
+}
+
+/* A life is over: tells those who wait for it, then begins the next if one was asked for. */
+static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql)
+{
+	struct list_entry completed;
+	ntstatus status = connection->failure;
+	struct irp *irp;
+
+	initialize_list_head(&completed);
+	if (status == STATUS_GRACEFUL_DISCONNECT)
+		status = STATUS_SUCCESS;
+	while ((irp = io_csq_remove_next_irp(&connection->waiting)) != NULL)
+		tdi_provider_finish(&completed, irp, status, 0);
+	if (connection->restarting)
+		start_and_unlock(connection, irql);
+	else
+		ke_release_spin_lock(&connection->lock, irql);
+	tdi_provider_complete(&completed);
+}
+
 /* The last user has gone: nobody else can reach the connection, so no lock is needed. */
 static void destroy(struct tdi_connection *connection)
 {
@@ -44,11 +127,14 @@ static void destroy(struct tdi_connection *connection)
 
 static void drop_and_unlock(struct tdi_connection *connection, kirql irql)
 {
-	bool last = --connection->users == 0;
-
-	ke_release_spin_lock(&connection->lock, irql);
-	if (last)
+	if (--connection->users == 0) {
+		ke_release_spin_lock(&connection->lock, irql);
 		destroy(connection);
+	} else if (is_over(connection)) {
+		finish_life_and_unlock(connection, irql);
+	} else {
+		ke_release_spin_lock(&connection->lock, irql);
+	}
 }
 
 void tdi_provider_drop(struct tdi_connection *connection)
@@ -79,17 +165,61 @@ static void fail_queue(struct io_csq *csq, ntstatus reason, struct list_entry *c
  * What waits in one direction of a broken connection, after what the pump has in hand: so if it
  * runs, this is its own work.
  */
-static void fail_waiting(struct tdi_connection *connection, struct tdi_pump *pump,
-			 struct list_entry *completed)
+static void fail_sends(struct tdi_connection *connection, struct list_entry *completed)
 {
-	bool sends = pump == &connection->send_pump;
-
-	fail_queue(sends ? &connection->sends : &connection->receives, connection->failure,
-		   completed);
-	if (!sends || connection->release_irp == NULL)
+	fail_queue(&connection->expedited_sends, connection->failure, completed);
+	fail_queue(&connection->sends, connection->failure, completed);
+	if (connection->release_irp == NULL)
 		return;
 	tdi_provider_finish(completed, connection->release_irp, connection->failure, 0);
 	connection->release_irp = NULL;
+}
+
+static void fail_receives(struct tdi_connection *connection, struct list_entry *completed)
+{
+	tdi_free_unread(connection);
+	for (unsigned kind = 0; kind < TDI_KINDS; kind++)
+		fail_queue(&connection->receives[kind], connection->failure, completed);
+}
+
+static void fail_waiting(struct tdi_connection *connection, struct tdi_pump *pump,
+			 struct list_entry *completed)
+{
+	if (pump == &connection->send_pump)
+		fail_sends(connection, completed);
+	else
+		fail_receives(connection, completed);
+}
+
+/* Somebody waits for the end of a connection that has ended in both directions. */
+static void end_if_waited_for(struct tdi_connection *connection, struct list_entry *completed)
+{
+	if (connection->send_ended && connection->receive_ended && connection->told &&
+	    !is_list_empty(&connection->waiting.irps))
+		tdi_provider_fail_locked(connection, STATUS_GRACEFUL_DISCONNECT, completed);
+}
+
+/* One turn of a pump. Completes, then shows: a handler may rely on what was completed before. */
+static void turn_pump(struct tdi_connection *connection, struct tdi_pump *pump, kirql *irql)
+{
+	bool receives = pump == &connection->receive_pump;
+	struct list_entry completed;
+
+	initialize_list_head(&completed);
+	pump->step(connection, &completed);
+	if (receives)
+		tdi_fill_receives(connection, &completed);
+	finish_release(connection, &completed);
+	if (connection->state == TDI_STATE_DISCONNECTED)
+		fail_waiting(connection, pump, &completed);
+	end_if_waited_for(connection, &completed);
+	if (!is_list_empty(&completed)) {
+		ke_release_spin_lock(&connection->lock, *irql);
+		tdi_provider_complete(&completed);
+		*irql = ke_acquire_spin_lock(&connection->lock);
+	}
+	if (receives ? tdi_show_arrivals(connection) : tdi_show_room(connection))
+		pump->again = true;
 }
 
 void tdi_provider_run_pump(struct tdi_connection *connection, struct tdi_pump *pump)
@@ -100,7 +230,6 @@ void tdi_provider_run_pump(struct tdi_connection *connection, struct tdi_pump *p
 void tdi_provider_run_pump_and_unlock(struct tdi_connection *connection, struct tdi_pump *pump,
 				      kirql irql)
 {
-	struct list_entry completed;
 	unsigned turn = 0;
 
 	if (pump->running) {
@@ -110,18 +239,9 @@ void tdi_provider_run_pump_and_unlock(struct tdi_connection *connection, struct 
 	}
 	pump->running = true;
 	connection->users++; /* the pump's */
-	initialize_list_head(&completed);
 	do {
-		pump->again = false; /* before the step, which may set it: a later note counts */
-		pump->step(connection, &completed);
-		finish_release(connection, &completed);
-		if (connection->state == TDI_STATE_DISCONNECTED)
-			fail_waiting(connection, pump, &completed);
-		if (is_list_empty(&completed))
-			continue;
-		ke_release_spin_lock(&connection->lock, irql);
-		tdi_provider_complete(&completed);
-		irql = ke_acquire_spin_lock(&connection->lock);
+		pump->again = false; /* before the turn, which may set it: a later note counts */
+		turn_pump(connection, pump, &irql);
 	} while (pump->again && ++turn < PUMP_TURNS);
 	pump->running = false;
 	if (pump->again && ke_insert_queue_dpc(&pump->dpc))
@@ -176,8 +296,14 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 		.state = TDI_STATE_IDLE, .users = 1, /* the file's */ .provider = provider};
 	ke_initialize_spin_lock(&connection->lock);
 	initialize_queue(&connection->sends, connection, request_cancelled);
-	initialize_queue(&connection->receives, connection, request_cancelled);
+	initialize_queue(&connection->expedited_sends, connection, request_cancelled);
+	for (unsigned kind = 0; kind < TDI_KINDS; kind++) {
+		initialize_queue(&connection->receives[kind], connection, request_cancelled);
+		initialize_list_head(&connection->unread[kind]);
+	}
 	initialize_queue(&connection->establishing, connection, establishing_cancelled);
+	initialize_queue(&connection->waiting, connection, request_cancelled);
+	connection->told = true; /* of nothing, so far */
 	connection->send_pump.step = provider->ops->send;
 	connection->receive_pump.step = provider->ops->receive;
 	ke_initialize_dpc(&connection->send_pump.dpc, go_on_sending, connection, KE_ANY_PROCESSOR);
@@ -185,10 +311,25 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 			  KE_ANY_PROCESSOR);
 }
 
-void tdi_provider_initialize_address(struct tdi_address *address, struct tdi_provider *provider)
+void tdi_provider_renew(struct tdi_connection *connection)
 {
-	address->provider = provider;
+	if (connection->state != TDI_STATE_DISCONNECTED)
+		return;
+	connection->send_ended = connection->receive_ended = false;
+	connection->release_wanted = connection->peer_ended = false;
+	connection->room_owed = false;
+	connection->room = 0;
+	for (unsigned kind = 0; kind < TDI_KINDS; kind++)
+		connection->blocked[kind] = false;
+	connection->provider->ops->renew_connection(connection);
+}
+
+void tdi_provider_initialize_address(struct tdi_address *address, struct tdi_provider *provider,
+				     const struct transport_address *local)
+{
+	*address = (struct tdi_address){.provider = provider, .local = *local};
 	ob_initialize_reference(&address->references, 1); /* the file's */
+	ke_initialize_spin_lock(&address->events_lock);
 }
 
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection)
@@ -196,14 +337,22 @@ struct irp *tdi_provider_begin_establish(struct tdi_connection *connection)
 	return io_csq_remove_next_irp(&connection->establishing);
 }
 
+/* The end of a connection that stood is an event, behind all others: the receive pump's. */
+static void show_end_later(struct tdi_connection *connection)
+{
+	if (!connection->told && !connection->receive_pump.running &&
+	    tdi_has_handler(connection->address, TDI_EVENT_DISCONNECT) &&
+	    ke_insert_queue_dpc(&connection->receive_pump.dpc))
+		tdi_provider_hold(connection); /* the DPC's */
+}
+
 void tdi_provider_fail_locked(struct tdi_connection *connection, ntstatus reason,
 			      struct list_entry *completed)
 {
 	enum tdi_connection_state was = connection->state;
 
-	if (was == TDI_STATE_DISCONNECTED)
+	if (!nt_success(tdi_move_state(connection, TDI_ON_FAILURE)))
 		return;
-	connection->state = TDI_STATE_DISCONNECTED;
 	connection->failure = reason;
 	connection->provider->ops->abort(connection, was, completed);
 	fail_queue(&connection->establishing, reason, completed);
@@ -215,6 +364,13 @@ void tdi_provider_fail_locked(struct tdi_connection *connection, ntstatus reason
 		else
 			fail_waiting(connection, pump, completed);
 	}
+	show_end_later(connection);
+}
+
+void tdi_provider_stand(struct tdi_connection *connection, enum tdi_input input)
+{
+	if (nt_success(tdi_move_state(connection, input)))
+		connection->told = false;
 }
 
 void tdi_provider_fail(struct tdi_connection *connection, ntstatus reason)
@@ -225,6 +381,23 @@ void tdi_provider_fail(struct tdi_connection *connection, ntstatus reason)
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
 	tdi_provider_fail_locked(connection, reason, &completed);
+	ke_release_spin_lock(&connection->lock, irql);
+	tdi_provider_complete(&completed);
+}
+
+/* After this the file's is the only user but for what goes on, so `waiting` need not wait. */
+void tdi_provider_end(struct tdi_connection *connection)
+{
+	struct list_entry completed;
+	kirql irql;
+
+	initialize_list_head(&completed);
+	irql = ke_acquire_spin_lock(&connection->lock);
+	connection->told = true; /* who closes needs no event */
+	connection->restarting = false;
+	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
+	fail_queue(&connection->establishing, STATUS_LOCAL_DISCONNECT, &completed);
+	fail_queue(&connection->waiting, STATUS_LOCAL_DISCONNECT, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
 }
@@ -244,10 +417,69 @@ void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *i
 	if (connection->state == TDI_STATE_DISCONNECTED) /* closed meanwhile */
 		status = connection->failure;
 	else if (nt_success(status))
-		connection->state = TDI_STATE_CONNECTED;
+		tdi_provider_stand(connection, TDI_ON_ESTABLISHED);
 	else
 		tdi_provider_fail_locked(connection, status, &completed);
 	tdi_provider_finish(&completed, irp, status, 0);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
+}
+
+/* ---- A peer that calls --------------------------------------------------------------------- */
+
+/* The endpoint that the accept is for, in state OFFERED with a user; NULL if it can't be. */
+static struct tdi_connection *offer_to(struct tdi_address *address, struct irp *accept_irp)
+{
+	struct tdi_connection *connection =
+		tdi_connection_of(io_get_next_irp_stack_location(accept_irp)->file_object);
+	bool offered;
+	kirql irql;
+
+	if (connection == NULL || connection->address != address)
+		return NULL;
+	irql = ke_acquire_spin_lock(&connection->lock);
+	offered = tdi_provider_can_begin(connection);
+	if (offered) {
+		tdi_provider_renew(connection);
+		offered = nt_success(tdi_move_state(connection, TDI_ON_OFFER));
+	}
+	if (offered)
+		tdi_provider_hold(connection);
+	ke_release_spin_lock(&connection->lock, irql);
+	return offered ? connection : NULL;
+}
+
+ntstatus tdi_provider_offer(struct tdi_address *address, const struct transport_address *remote,
+			    struct tdi_connection **connection, struct irp **accept_irp)
+{
+	struct tdi_event event;
+	ntstatus status;
+
+	if (!tdi_enter_event(address, TDI_EVENT_CONNECT, &event))
+		return STATUS_CONNECTION_REFUSED;
+	*accept_irp = NULL;
+	status = ((tdi_ind_connect *)event.handler)(event.context, remote, accept_irp);
+	if (status == STATUS_MORE_PROCESSING_REQUIRED) {
+		*connection = offer_to(address, *accept_irp);
+		status = STATUS_SUCCESS;
+		if (*connection == NULL) { /* completes, with what the endpoint's state answers */
+			io_call_driver(&address->provider->device, *accept_irp);
+			status = STATUS_CONNECTION_REFUSED;
+		}
+	} else {
+		status = STATUS_CONNECTION_REFUSED;
+	}
+	tdi_leave_event(address);
+	return status;
+}
+
+ntstatus tdi_provider_accept(struct tdi_connection *connection, struct irp *accept_irp)
+{
+	ntstatus status = io_call_driver(&connection->provider->device, accept_irp);
+
+	/* What the peer has sent and done meanwhile has passed the pumps by. */
+	tdi_provider_run_pump(connection, &connection->receive_pump);
+	tdi_provider_run_pump(connection, &connection->send_pump);
+	tdi_provider_drop(connection);
+	return status;
 }

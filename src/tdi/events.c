@@ -1,0 +1,101 @@
+/*
+ * The handlers of an address, and who is in one.
+ *
+ * A call reads the handler and counts itself, under one hold of the lock, and runs with no lock.
+ * So the close of the address can wait for the calls that have begun, and none begins after it: the
+ * client may free what its handlers use as soon as the close has completed. Connections outlive
+ * their address's file, and then have no events.
+ */
+#include "tdi/provider.h"
+
+bool tdi_has_handler(struct tdi_address *address, enum tdi_event_type type)
+{
+	kirql irql = ke_acquire_spin_lock(&address->events_lock);
+	bool has = address->events[type].handler != NULL;
+
+	ke_release_spin_lock(&address->events_lock, irql);
+	return has;
+}
+
+bool tdi_enter_event(struct tdi_address *address, enum tdi_event_type type, struct tdi_event *event)
+{
+	kirql irql = ke_acquire_spin_lock(&address->events_lock);
+
+	*event = address->events[type];
+	if (event->handler != NULL)
+		address->calling++;
+	ke_release_spin_lock(&address->events_lock, irql);
+	return event->handler != NULL;
+}
+
+static ntstatus finish_close(struct tdi_address *address, struct irp *close_irp)
+{
+	if (ob_dereference(&address->references)) /* the file's */
+		address->provider->ops->destroy_address(address);
+	return io_finish_request(close_irp, STATUS_SUCCESS, 0);
+}
+
+void tdi_leave_event(struct tdi_address *address)
+{
+	kirql irql = ke_acquire_spin_lock(&address->events_lock);
+	struct irp *close_irp = NULL;
+
+	if (--address->calling == 0) {
+		close_irp = address->close_irp;
+		address->close_irp = NULL;
+	}
+	ke_release_spin_lock(&address->events_lock, irql);
+	if (close_irp != NULL)
+		finish_close(address, close_irp);
+}
+
+ntstatus tdi_set_event(struct tdi_address *address, const struct tdi_request_set_event *set)
+{
+	ntstatus status = STATUS_SUCCESS;
+	kirql irql;
+
+	switch (set->type) {
+	case TDI_EVENT_CONNECT:
+	case TDI_EVENT_DISCONNECT:
+	case TDI_EVENT_RECEIVE:
+	case TDI_EVENT_RECEIVE_EXPEDITED:
+	case TDI_EVENT_SEND_POSSIBLE:
+	case TDI_EVENT_CHAINED_RECEIVE:
+	case TDI_EVENT_CHAINED_RECEIVE_EXPEDITED:
+		break;
+	default:
+		return STATUS_NOT_SUPPORTED;
+	}
+	irql = ke_acquire_spin_lock(&address->events_lock);
+	if (address->closed)
+		status = STATUS_INVALID_DEVICE_REQUEST;
+	else
+		address->events[set->type] = (struct tdi_event){set->handler, set->context};
+	ke_release_spin_lock(&address->events_lock, irql);
+	if (nt_success(status) && set->type == TDI_EVENT_CONNECT && set->handler != NULL)
+		status = address->provider->ops->serve(address);
+	return status;
+}
+
+void tdi_end_events(struct tdi_address *address)
+{
+	kirql irql = ke_acquire_spin_lock(&address->events_lock);
+
+	address->closed = true;
+	for (unsigned i = 0; i < TDI_EVENT_COUNT; i++)
+		address->events[i].handler = NULL;
+	ke_release_spin_lock(&address->events_lock, irql);
+}
+
+ntstatus tdi_close_events(struct tdi_address *address, struct irp *close_irp)
+{
+	kirql irql = ke_acquire_spin_lock(&address->events_lock);
+	bool calling = address->calling > 0;
+
+	if (calling) {
+		io_mark_irp_pending(close_irp);
+		address->close_irp = close_irp;
+	}
+	ke_release_spin_lock(&address->events_lock, irql);
+	return calling ? STATUS_PENDING : finish_close(address, close_irp);
+}

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# tests/example.sh [BUILD]: BUILD/example-client (or that of the PATH) talks to a real `nc -l`, which
-# answers only when the client has said that this was all. The last line counts.
+# tests/example.sh [BUILD]: BUILD/example-client (or that of the PATH) talks to a real `nc -l`, and to
+# a listener that answers only when the client has said that this was all. The last line counts.
 set -uo pipefail
 client=example-client
 [ $# -gt 0 ] && client=$(realpath "$1")/example-client
 work=$(mktemp -d)
+passed=0 failed=0 listener=
 trap 'kill $listener 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
-passed=0 failed=0 listener=
 
 check() { # SENTENCE COMMAND...
 	local sentence=$1
@@ -20,37 +20,43 @@ check() { # SENTENCE COMMAND...
 	fi
 }
 
-# Starts `nc -l` on a free port; it says what comes through the pipe `answer`, and then that is all.
-mkfifo answer
-exec 3<>answer # keeps both ends open until there is an answer
-for port in $(shuf -i 20000-60000 -n 20); do
-	nc -N -l 127.0.0.1 "$port" <answer >question 2>nc.err &
-	listener=$!
-	sleep 0.2
-	kill -0 $listener 2>/dev/null && break
-done
-
-# The listener's kernel has had the end of what the client says: its socket is in CLOSE_WAIT (08).
-has_ended() {
-	grep -qi "$(printf '0100007F:%04X [0-9A-F:]* 08' "$port")" /proc/net/tcp
+# Starts `nc -l` on a free port. It says what it has to say, and goes when it is told the end: by
+# itself, nc does not answer to that.
+start_nc() {
+	for port in $(shuf -i 20000-60000 -n 20); do
+		nc -N -l 127.0.0.1 "$port" <<<"nobody but nc" >question 2>nc.err &
+		listener=$!
+		sleep 0.3
+		kill -0 $listener 2>/dev/null && return 0
+	done
+	return 1
 }
-
-"$client" 127.0.0.1 "$port" "who is there?" >heard &
-caller=$!
-for _ in $(seq 100); do
-	has_ended && break
-	sleep 0.05
-done
-check "the listener is told the end, before it has answered" has_ended
-check "the client waits for the answer" kill -0 $caller
-echo "nc has heard:     $(cat question)"
-printf 'nobody but nc\n' >answer
-exec 3>&- # that was all
-wait $caller
-check "the client ends well" [ $? -eq 0 ]
-echo "the client heard: $(cat heard)"
+check "nc listens" start_nc
+check "the client ends well" sh -c "timeout 10 '$client' 127.0.0.1 $port 'who is there?' >heard"
+check "nc ends, too" wait $listener
+echo "nc has heard      $(cat question)"
+echo "the client heard  $(cat heard)"
 check "the question has arrived whole" [ "$(cat question)" = "who is there?" ]
 check "the answer has arrived whole" [ "$(cat heard)" = "nobody but nc" ]
+
+# Answers with what it has heard, twice, and not before it has heard the end.
+python3 - >port <<'END' &
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+peer, _ = listener.accept()
+heard = b""
+while piece := peer.recv(100):
+    heard += piece
+peer.sendall(heard + heard)
+END
+listener=$!
+for _ in $(seq 100); do
+	[ -s port ] && break
+	sleep 0.05
+done
+check "half a connection is enough for an answer" \
+	[ "$(timeout 10 "$client" 127.0.0.1 "$(cat port)" 'and you? ')" = "and you? and you? " ]
 refused() {
 	! "$client" 127.0.0.1 1 x 2>refusal && grep -q refused refusal
 }

@@ -121,7 +121,7 @@ static void give_up(struct tdi_send_window *window)
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
-static tdi_completion_callback piece_answered;
+static void piece_answered(void *context, ntstatus status, uint32_t bytes);
 
 /* Does what there is to do, and gives the lock back, which was taken at `irql`. */
 static void run_and_unlock(struct tdi_send_window *window, kirql irql)

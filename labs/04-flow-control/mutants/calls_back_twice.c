@@ -1,0 +1,20 @@
+/* Breaks rule 11: tells of an error at once, and of the end of the send later. */
+static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_t bytes)
+{
+	struct tdi_window_send *send = first_of(&window->waiting);
+
+	window->sending = false;
+	if (status == STATUS_DEVICE_NOT_READY) {
+		return;
+	}
+	if (nt_success(status)) {
+		send->sent += bytes;
+		if (send->sent < send->length) {
+			return;
+		}
+	}
+	window->possible = true;
+	if (!nt_success(status))
+		send->callback(send->context, status, send->sent);
+	finish(window, send, status);
+}

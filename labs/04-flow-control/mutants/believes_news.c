@@ -1,5 +1,4 @@
-/* Breaks rule 9: takes the piece behind the news for taken whole: room was announced, was it not.
- */
+/* Breaks rule 9: takes the piece that follows the news for taken whole. */
 static bool announced;
 
 static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_t bytes)
@@ -12,14 +11,12 @@ static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_
 		bytes = send->length - send->sent;
 	}
 	announced = false;
-	if (status == STATUS_DEVICE_NOT_READY) {
+	if (status == STATUS_DEVICE_NOT_READY)
 		return;
-	}
 	if (nt_success(status)) {
 		send->sent += bytes;
-		if (send->sent < send->length) {
+		if (send->sent < send->length)
 			return;
-		}
 	}
 	window->possible = true;
 	finish(window, send, status);

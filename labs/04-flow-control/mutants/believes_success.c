@@ -4,12 +4,10 @@ static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_
 	struct tdi_window_send *send = first_of(&window->waiting);
 
 	window->sending = false;
-	if (status == STATUS_DEVICE_NOT_READY) {
+	if (status == STATUS_DEVICE_NOT_READY)
 		return;
-	}
-	if (nt_success(status)) {
+	if (nt_success(status))
 		send->sent = send->length;
-	}
 	window->possible = true;
 	finish(window, send, status);
 }

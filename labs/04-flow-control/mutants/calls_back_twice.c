@@ -1,20 +1,30 @@
-/* Breaks rule 11: tells of an error at once, and of the end of the send later. */
-static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_t bytes)
+/* Breaks rule 11: calls back again with an error that it has told already. */
+static void run_and_unlock(struct tdi_send_window *window, kirql irql)
 {
-	struct tdi_window_send *send = first_of(&window->waiting);
+	struct tdi_window_send *send;
 
-	window->sending = false;
-	if (status == STATUS_DEVICE_NOT_READY) {
+	if (window->running) {
+		ke_release_spin_lock(&window->lock, irql);
 		return;
 	}
-	if (nt_success(status)) {
-		send->sent += bytes;
-		if (send->sent < send->length) {
-			return;
+	window->running = true;
+	for (;;) {
+		give_up(window);
+		if ((send = next_done(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			send->callback(send->context, send->status, send->sent);
+			if (!nt_success(send->status))
+				send->callback(send->context, send->status, send->sent);
+		} else if ((send = next_piece(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			tdi_start_send_buffer(window->connection, send->buffer + send->sent,
+					      send->length - send->sent, TDI_SEND_NON_BLOCKING,
+					      piece_answered, window);
+		} else {
+			break;
 		}
+		irql = ke_acquire_spin_lock(&window->lock);
 	}
-	window->possible = true;
-	if (!nt_success(status))
-		send->callback(send->context, status, send->sent);
-	finish(window, send, status);
+	window->running = false;
+	ke_release_spin_lock(&window->lock, irql);
 }

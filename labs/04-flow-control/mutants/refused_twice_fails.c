@@ -11,9 +11,8 @@ static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_
 	announced = false;
 	if (nt_success(status)) {
 		send->sent += bytes;
-		if (send->sent < send->length) {
+		if (send->sent < send->length)
 			return;
-		}
 	}
 	window->possible = true;
 	finish(window, send, status);

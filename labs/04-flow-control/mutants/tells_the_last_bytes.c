@@ -4,14 +4,12 @@ static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_
 	struct tdi_window_send *send = first_of(&window->waiting);
 
 	window->sending = false;
-	if (status == STATUS_DEVICE_NOT_READY) {
+	if (status == STATUS_DEVICE_NOT_READY)
 		return;
-	}
 	if (nt_success(status)) {
 		send->sent += bytes;
-		if (send->sent < send->length) {
+		if (send->sent < send->length)
 			return;
-		}
 	}
 	if (!nt_success(status))
 		send->sent = bytes;

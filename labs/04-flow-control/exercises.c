@@ -390,6 +390,11 @@ static void unbuffered(void *context)
 		expect_called(RULE_UNBUFFERED, &client, i);
 	}
 	expect_all_sent(&client);
+	end_window(&client);
+	give(&client);
+	expect_pieces(RULE_END, &client, 3);
+	expect_called(RULE_END, &client, 4);
+	expect_end(RULE_END, &client, 3, STATUS_CONNECTION_RESET, 0);
 	close_client(&client);
 }
 

@@ -1,235 +1,10 @@
-/*
- * Stage 04 against a scripted transport: one that buffers, with as much room as the case says, that
- * answers each piece as and when it says, and keeps every byte that it has taken.
- */
+/* Stage 04 against a scripted transport, see room.h. */
 #include <string.h>
 
 #include "executive.h"
-#include "laws.h"
+#include "room.h"
 #include "suites.h"
-#include "tdi/stream.h"
 #include "transport_client.h"
-
-/* When the transport answers a piece. */
-enum when {
-	AT_ONCE,	 /* in the dispatch routine, not pending */
-	PENDING_AT_ONCE, /* marked pending, and completed before the dispatch routine returns */
-	FROM_DPC,	 /* by a DPC that may run before, while or after it returns */
-	FROM_TIMER,	 /* much later */
-	WHEN_COUNT,
-	HELD, /* when the case lets go of it */
-};
-
-enum { ALL = UINT16_MAX, WINDOWS = 2, KEPT_BYTES = 128 << 10 };
-
-/* What it says to a piece. */
-struct answer {
-	ntstatus status;
-	uint32_t most; /* bytes that it takes */
-	bool news;     /* there is room again before the client has this answer */
-};
-
-static const struct answer all_taken = {STATUS_SUCCESS, ALL, false};
-
-struct port {
-	struct room *room;
-	struct tdi_send_window window;
-	struct file_object file;
-	uint8_t *kept; /* what it has taken */
-	uint32_t kept_bytes;
-	bool wants_news; /* it was told that there is too little room */
-};
-
-struct room {
-	struct device_object device;
-	struct kspin_lock lock;
-	enum when when;
-	const struct answer *script; /* of the next pieces; all_taken behind it; NULL: by `space` */
-	uint32_t script_length;
-	uint32_t space, buffered; /* of so many bytes, so many are used */
-	bool drains;		  /* and gives some back after every piece, and says so */
-	uint32_t random;	  /* not 0: takes less than there is room for, by chance */
-	struct port ports[WINDOWS];
-	struct kevent changed; /* synchronization: somebody wants news, or a callback has run */
-	struct kdpc drain;
-	struct kept *held[4];
-	int32_t owned, most_owned;
-	int32_t pieces;
-	uint32_t flags; /* of the last piece */
-};
-
-/* What the transport keeps for a piece. */
-struct kept {
-	struct kdpc dpc;
-	struct ktimer timer;
-	struct port *port;
-	struct irp *irp;
-};
-
-static uint32_t draw(struct room *room, uint32_t below)
-{
-	room->random ^= room->random << 13;
-	room->random ^= room->random >> 17;
-	room->random ^= room->random << 5;
-	return room->random % below;
-}
-
-/* The next of the script, or what there is room for. Lock held. */
-static struct answer choose_answer(struct room *room, uint32_t length)
-{
-	struct answer answer = all_taken;
-
-	if (room->script_length > 0) {
-		room->script_length--;
-		return *room->script++;
-	}
-	if (room->space == 0 || length == 0)
-		return answer;
-	answer.most = room->space - room->buffered;
-	if (room->random != 0 && answer.most > 1)
-		answer.most = draw(room, answer.most + 1);
-	if (answer.most == 0)
-		answer.status = STATUS_DEVICE_NOT_READY;
-	return answer;
-}
-
-static ntstatus finish_piece(struct port *port, struct irp *irp)
-{
-	struct room *room = port->room;
-	uint32_t length = tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_send)
-				  ->send_length;
-	kirql irql = ke_acquire_spin_lock(&room->lock);
-	struct answer answer = choose_answer(room, length);
-	uint32_t taken = 0;
-
-	if (nt_success(answer.status))
-		taken = length < answer.most ? length : answer.most;
-	if (taken > 0)
-		memcpy(port->kept + port->kept_bytes,
-		       mm_get_system_address_for_mdl(irp->mdl_address), taken);
-	port->kept_bytes += taken;
-	room->buffered += taken;
-	room->owned--;
-	if (answer.status == STATUS_DEVICE_NOT_READY ||
-	    (nt_success(answer.status) && taken < length))
-		port->wants_news = !answer.news;
-	ke_release_spin_lock(&room->lock, irql);
-	if (room->drains)
-		ke_insert_queue_dpc(&room->drain);
-	if (answer.news)
-		tdi_window_send_possible(&port->window);
-	io_finish_request(irp, answer.status, taken);
-	ke_set_event(&room->changed);
-	return answer.status;
-}
-
-static void finish_kept(struct kdpc *dpc, void *context)
-{
-	struct kept kept = *(struct kept *)context;
-
-	(void)dpc;
-	ex_free_pool(context);
-	finish_piece(kept.port, kept.irp);
-}
-
-static void let_go(struct room *room, int index)
-{
-	finish_kept(NULL, room->held[index]);
-	ke_flush_queued_dpcs();
-}
-
-static ntstatus keep_piece(struct room *room, struct port *port, struct irp *irp, int32_t owned)
-{
-	struct kept *kept = need_pool(sizeof(*kept));
-
-	*kept = (struct kept){.port = port, .irp = irp};
-	ke_initialize_dpc(&kept->dpc, finish_kept, kept, KE_ANY_PROCESSOR);
-	ke_initialize_timer(&kept->timer);
-	if (room->when == HELD)
-		room->held[owned - 1] = kept;
-	else if (room->when == FROM_DPC)
-		ke_insert_queue_dpc(&kept->dpc);
-	else
-		ke_set_timer(&kept->timer, 100000, &kept->dpc);
-	return STATUS_PENDING;
-}
-
-static ntstatus room_control(struct device_object *device, struct irp *irp)
-{
-	struct room *room = device->device_extension;
-	struct io_stack_location *location = io_get_current_irp_stack_location(irp);
-	struct port *port = location->file_object->fs_context;
-	kirql irql = ke_acquire_spin_lock(&room->lock);
-	int32_t owned = ++room->owned;
-
-	room->pieces++;
-	room->flags = tdi_parameters(location, tdi_request_send)->send_flags;
-	if (owned > room->most_owned)
-		room->most_owned = owned;
-	ke_release_spin_lock(&room->lock, irql);
-	if (room->when == AT_ONCE)
-		return finish_piece(port, irp);
-	io_mark_irp_pending(irp);
-	if (room->when != PENDING_AT_ONCE)
-		return keep_piece(room, port, irp, owned);
-	finish_piece(port, irp);
-	return STATUS_PENDING;
-}
-
-/* Some of what was buffered has gone out: tells those who were told that there is too little. */
-static void drain(struct kdpc *dpc, void *context)
-{
-	struct room *room = context;
-	bool tell[WINDOWS];
-	kirql irql = ke_acquire_spin_lock(&room->lock);
-
-	(void)dpc;
-	if (room->buffered > 0)
-		room->buffered -= 1 + draw(room, room->buffered);
-	for (int i = 0; i < WINDOWS; i++) {
-		tell[i] = room->ports[i].wants_news;
-		room->ports[i].wants_news = false;
-	}
-	ke_release_spin_lock(&room->lock, irql);
-	for (int i = 0; i < WINDOWS; i++)
-		if (tell[i])
-			tdi_window_send_possible(&room->ports[i].window);
-}
-
-static const struct driver_object room_driver = {
-	.driver_name = "room", .major_function = {[IRP_MJ_INTERNAL_DEVICE_CONTROL] = room_control}};
-
-static void open_room(struct room *room, struct counted *counted, enum when when, bool buffers)
-{
-	begin_counted(counted);
-	*room = (struct room){.when = when, .random = 1};
-	ke_initialize_spin_lock(&room->lock);
-	ke_initialize_event(&room->changed, SYNCHRONIZATION_EVENT, false);
-	ke_initialize_dpc(&room->drain, drain, room, KE_ANY_PROCESSOR);
-	io_initialize_device(&room->device, &room_driver, NULL, room);
-	room->device.segment = counted->segment;
-	for (int i = 0; i < WINDOWS; i++) {
-		struct port *port = &room->ports[i];
-
-		port->room = room;
-		port->kept = need_pool(KEPT_BYTES);
-		port->file.device_object = &room->device;
-		port->file.fs_context = port;
-		tdi_initialize_send_window(&port->window, &port->file, buffers);
-	}
-}
-
-static void close_room(struct room *room, struct counted *counted)
-{
-	ke_flush_queued_dpcs();
-	CU_ASSERT_EQUAL(room->owned, 0);
-	for (int i = 0; i < WINDOWS; i++) {
-		CU_ASSERT(is_list_empty(&room->ports[i].window.waiting));
-		tdi_remove_send_window(&room->ports[i].window);
-		ex_free_pool(room->ports[i].kept);
-	}
-	end_counted(counted);
-}
 
 /* ---- Sends --------------------------------------------------------------------------------- */
 
@@ -285,17 +60,6 @@ static struct one *give(struct client *client, uint32_t length)
 	client->length += length;
 	tdi_window_send(&client->port->window, &one->send, one->buffer, length, note_call, one);
 	return one;
-}
-
-/* Whether the window waits for news, which it will then have. */
-static bool owes_news(struct port *port)
-{
-	kirql irql = ke_acquire_spin_lock(&port->room->lock);
-	bool owed = port->wants_news;
-
-	port->wants_news = false;
-	ke_release_spin_lock(&port->room->lock, irql);
-	return owed;
 }
 
 /* Announces room to who wants it until all callbacks have run. */
@@ -367,7 +131,6 @@ static void every_answer(void *context)
 		serve(&client);
 		expect_stream(&client);
 		CU_ASSERT_EQUAL(room.most_owned, 1);
-		CU_ASSERT_EQUAL(room.flags, TDI_SEND_NON_BLOCKING);
 		CU_ASSERT_EQUAL(room.pieces,
 				6 + 3 + 4); /* the refused and the short ones besides */
 		CU_ASSERT_EQUAL(sum_of(&counted, "flow-control", "refused"), 3);
@@ -863,7 +626,6 @@ static void unbuffered(void *context)
 	for (int i = 0; i < 4; i++)
 		give(&client, 10);
 	CU_ASSERT_EQUAL(room.pieces, 4); /* none waits for another */
-	CU_ASSERT_EQUAL(room.flags, 0);
 	tdi_window_send_possible(&room.ports[0].window);
 	CU_ASSERT_EQUAL(room.pieces, 4);
 	for (int i = 0; i < 4; i++)

@@ -30,9 +30,10 @@
  *
  * As with a transport's pump, one context at a time works (`running`), and who changes something
  * meanwhile leaves it to that one, which looks at everything again before it stops. So a callback
- * that sends again finds the window running, and returns: the stack does not grow. Callbacks that
- * are due are called before the next piece begins, so one that hears of an error can end the window
- * before anything goes out behind the gap.
+ * that sends again finds the window running, and returns: the stack does not grow. It works
+ * as long as there are sends and the transport has room at once. Callbacks that are due are called
+ * before the next piece begins, so one that hears of an error can end the window before anything
+ * goes out behind the gap.
  *
  * On a transport that does not buffer there is no room, and no news of it. It holds the client's
  * pages until the peer has acknowledged them, and a client has as many sends under way as it cares
@@ -121,7 +122,7 @@ static void give_up(struct tdi_send_window *window)
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
-static tdi_completion_callback piece_answered;
+static void piece_answered(void *context, ntstatus status, uint32_t bytes);
 
 /* Does what there is to do, and gives the lock back, which was taken at `irql`. */
 static void run_and_unlock(struct tdi_send_window *window, kirql irql)

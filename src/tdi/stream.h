@@ -66,7 +66,10 @@ void tdi_window_send(struct tdi_send_window *window, struct tdi_window_send *sen
 		     const void *buffer, uint32_t length, tdi_completion_callback *callback,
 		     void *context);
 
-/* ClientEventSendPossible: goes on, if anything waits. Up to DISPATCH. */
+/*
+ * ClientEventSendPossible: goes on, if anything waits. Also for the time after the peer's release,
+ * which no such event can follow: what waits is then taken. Up to DISPATCH.
+ */
 void tdi_window_send_possible(struct tdi_send_window *window);
 
 /*

@@ -36,6 +36,15 @@ static struct tdi_receive_queue *queue_of(struct bed *bed, int kind)
 	return kind == SCRIPT_NORMAL ? &bed->stream.normal : &bed->stream.expedited;
 }
 
+static uint32_t copied_in(struct tdi_receive_queue *queue)
+{
+	kirql irql = ke_acquire_spin_lock(&queue->lock);
+	uint32_t copied = queue->copied;
+
+	ke_release_spin_lock(&queue->lock, irql);
+	return copied;
+}
+
 /* Reads up to `most` bytes and checks them. How many there were, or the status. */
 static int64_t read_some(struct bed *bed, int kind, uint32_t most)
 {
@@ -56,7 +65,7 @@ static ntstatus read_all(struct bed *bed, int kind)
 	int64_t got;
 
 	while ((got = read_some(bed, kind, UINT32_MAX)) > 0)
-		CU_ASSERT(queue_of(bed, kind)->copied <= queue_of(bed, kind)->limit);
+		CU_ASSERT(copied_in(queue_of(bed, kind)) <= queue_of(bed, kind)->limit);
 	return (ntstatus)got;
 }
 
@@ -346,7 +355,7 @@ static void read_in_event(void *context)
 	for (int i = 0; i < 20; i++)
 		script_arrive(&bed->script, SCRIPT_NORMAL, 333, i % 3 == 0 ? 2 : 0);
 	script_end(&bed->script, STATUS_GRACEFUL_DISCONNECT);
-	while (!bed->script.ended)
+	while (!script_has_ended(&bed->script))
 		CU_ASSERT_EQUAL(ke_wait_for_single_object(&bed->changed, SOON), STATUS_SUCCESS);
 	ke_flush_queued_dpcs();
 	CU_ASSERT_EQUAL(bed->read[SCRIPT_NORMAL], 20 * 333);

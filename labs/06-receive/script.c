@@ -334,7 +334,10 @@ static ntstatus keep_receive(struct script *script, struct irp *irp)
 	ke_release_spin_lock(&script->lock, irql);
 	if (second)
 		script->complain(SCRIPT_BAD_RECEIVE, "one TDI_RECEIVE at a time", "a second one");
-	kick(script);
+	if (ke_choose(2, "whether a receive completes in the submit") == 1)
+		run(script);
+	else
+		kick(script);
 	return STATUS_PENDING;
 }
 
@@ -406,6 +409,15 @@ void script_end(struct script *script, ntstatus reason)
 	script->ends = reason;
 	ke_release_spin_lock(&script->lock, irql);
 	kick(script);
+}
+
+bool script_has_ended(struct script *script)
+{
+	kirql irql = ke_acquire_spin_lock(&script->lock);
+	bool ended = script->ended;
+
+	ke_release_spin_lock(&script->lock, irql);
+	return ended;
 }
 
 static void free_entries(struct list_entry *head, size_t offset)

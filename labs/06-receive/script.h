@@ -86,6 +86,9 @@ void script_arrive(struct script *script, int kind, uint32_t length, uint32_t md
 /* The peer is done: DISCONNECT follows when all was received. */
 void script_end(struct script *script, ntstatus reason);
 
+/* Whether DISCONNECT was told, or is being told. */
+bool script_has_ended(struct script *script);
+
 /* The endpoint closes, as tdi_close does it: loans are back, events over. A thread, PASSIVE. */
 void script_close(struct script *script);
 

@@ -368,6 +368,38 @@ static void test_read_in_event(void)
 	in_executive(read_in_event, NULL);
 }
 
+/* The transport is short of memory once: the receive is made again. Or broken: that is the end. */
+static void receives_fail(void *context)
+{
+	static const ntstatus ends[] = {STATUS_INSUFFICIENT_RESOURCES, STATUS_CONNECTION_RESET};
+
+	(void)context;
+	for (int i = 0; i < 2; i++) {
+		struct bed *bed = need_pool(sizeof(*bed));
+		ntstatus status = 0;
+
+		open_bed(bed, 100);
+		bed->script.at_once = true;
+		bed->script.receive_fails = ends[i];
+		script_arrive(&bed->script, SCRIPT_NORMAL, 150, 0);
+		while (bed->read[SCRIPT_NORMAL] < 150 && nt_success(status)) {
+			status = ke_wait_for_single_object(&bed->changed, SOON);
+			CU_ASSERT_EQUAL(status, STATUS_SUCCESS);
+			if (nt_success(status))
+				status = read_all(bed, SCRIPT_NORMAL);
+		}
+		CU_ASSERT_EQUAL(bed->read[SCRIPT_NORMAL], i == 0 ? 150 : 100);
+		CU_ASSERT_EQUAL(status, i == 0 ? 0 : STATUS_CONNECTION_RESET);
+		close_bed(bed);
+		ex_free_pool(bed);
+	}
+}
+
+static void test_receives_fail(void)
+{
+	in_executive(receives_fail, NULL);
+}
+
 /* ---- All together -------------------------------------------------------------------------- */
 
 enum { ARRIVALS = 300, LARGEST = 9000 };

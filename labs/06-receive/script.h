@@ -68,6 +68,7 @@ struct script {
 	uint32_t most_lent;	 /* so many at a time; 0: any number */
 	uint32_t lookahead;	 /* the most bytes that one event indicates; 0: any number */
 	uint32_t offset;	 /* of loans */
+	ntstatus receive_fails;	 /* the next TDI_RECEIVE, with this error */
 	ntstatus ends;		 /* after all that has arrived: the reason, or STATUS_SUCCESS */
 	bool ended;		 /* DISCONNECT was told */
 	bool at_once;

@@ -207,11 +207,11 @@ static void fails(void *context)
 /* The reader may empty the queue while the handler is about to refuse. */
 static void runs_beside(void *context)
 {
-	enum { PIECES = 3, PIECE = 3 };
+	enum { PIECES = 3, PIECE = 4 };
 	struct desk desk;
 
 	(void)context;
-	open_desk(&desk, 4, false);
+	open_desk(&desk, PIECE, false);
 	step(RULE_NOTED, "%d times %d bytes come, while they are read", PIECES, PIECE);
 	for (int i = 0; i < PIECES; i++)
 		script_arrive(&desk.script, SCRIPT_NORMAL, PIECE, 0);

@@ -105,14 +105,19 @@ static void expect_all(const struct bench *bench, int kind, uint64_t sent)
 static void stall(void *context)
 {
 	const struct sim_setting *setting = context;
+	uint64_t sent = 0;
 	struct bench bench;
 
 	if (open_bench(&bench)) {
-		for (unsigned i = 0; i < setting->requests; i++)
-			script_arrive(&bench.script, SCRIPT_NORMAL, PIECE, 0);
+		for (unsigned i = 0; i < setting->requests; i++) {
+			uint32_t length = i % 2 == 0 ? LIMIT : PIECE; /* to fill it, or nearly */
+
+			script_arrive(&bench.script, SCRIPT_NORMAL, length, 0);
+			sent += length;
+		}
 		script_end(&bench.script, STATUS_GRACEFUL_DISCONNECT);
 		read_to_the_end(&bench);
-		expect_all(&bench, SCRIPT_NORMAL, (uint64_t)setting->requests * PIECE);
+		expect_all(&bench, SCRIPT_NORMAL, sent);
 	}
 	close_bench(&bench);
 }

@@ -13,8 +13,6 @@ ntstatus tdi_queue_receive(struct tdi_receive_queue *queue, uint32_t bytes_indic
 		ke_release_spin_lock(&queue->lock, irql);
 		irql = ke_acquire_spin_lock(&queue->lock);
 		queue->refused = true;
-		if (taken == 0 && queue->limit == 0)
-			retry_later(queue);
 	}
 	ke_release_spin_lock(&queue->lock, irql);
 	*bytes_taken = taken;

@@ -232,37 +232,56 @@ static void fill_receive(struct script *script, int kind, struct irp *irp, uint3
 	io_finish_request(irp, STATUS_SUCCESS, length);
 }
 
+/* With the lock held: the TDI_RECEIVE that can end now, or NULL; and with which error, if any. */
+static struct irp *take_receive(struct script *script, int kind, ntstatus *status)
+{
+	struct script_kind *of = &script->kinds[kind];
+	struct irp *irp = of->receive;
+
+	*status = script->receive_fails;
+	if (nt_success(*status) && is_list_empty(&of->arrivals))
+		*status = script->ended ? script->ends : STATUS_PENDING;
+	if (irp == NULL || *status == STATUS_PENDING)
+		return NULL;
+	of->receive = NULL;
+	of->waits = of->waits && !nt_success(*status);
+	script->receive_fails = STATUS_SUCCESS;
+	return irp;
+}
+
+/* With the lock held. */
+static bool may_show(const struct script *script, int kind, const struct script_arrival *arrival)
+{
+	const struct script_kind *of = &script->kinds[kind];
+
+	if (is_list_empty(&of->arrivals) || of->waits || of->receive != NULL || script->closed)
+		return false;
+	return arrival->mdls == 0 || script->most_lent == 0 || script->lent < script->most_lent;
+}
+
 /* What there is to do for a kind. False: nothing. */
 static bool show_next(struct script *script, int kind)
 {
 	struct script_kind *of = &script->kinds[kind];
+	struct script_arrival *arrival;
+	struct irp *irp;
+	ntstatus status;
+	bool show;
 	kirql irql = ke_acquire_spin_lock(&script->lock);
-	bool any = !is_list_empty(&of->arrivals);
-	struct script_arrival *arrival =
-		containing_record(of->arrivals.next, struct script_arrival, entry);
-	struct irp *irp = any || script->ended ? of->receive : NULL;
 
-	if (irp != NULL) {
-		of->receive = NULL;
-		of->waits = false;
-	}
-	any = any && !script->closed &&
-	      (irp != NULL || (!of->waits && !(arrival->mdls > 0 && script->most_lent > 0 &&
-					       script->lent >= script->most_lent)));
+	arrival = containing_record(of->arrivals.next, struct script_arrival, entry);
+	irp = take_receive(script, kind, &status);
+	show = irp == NULL && may_show(script, kind, arrival);
 	ke_release_spin_lock(&script->lock, irql);
-	if (irp != NULL && !any) {
-		io_finish_request(irp, script->ends, 0);
-		return true;
-	}
-	if (!any)
-		return false;
-	if (irp != NULL)
+	if (irp != NULL && !nt_success(status))
+		io_finish_request(irp, status, 0);
+	else if (irp != NULL)
 		fill_receive(script, kind, irp, arrival->length);
-	else if (arrival->mdls > 0)
+	else if (show && arrival->mdls > 0)
 		show_chained(script, kind, arrival->length, arrival->mdls);
-	else
+	else if (show)
 		show_copied(script, kind, arrival->length);
-	return true;
+	return irp != NULL || show;
 }
 
 static void tell_end(struct script *script)
@@ -334,7 +353,10 @@ static ntstatus keep_receive(struct script *script, struct irp *irp)
 	ke_release_spin_lock(&script->lock, irql);
 	if (second)
 		script->complain(SCRIPT_BAD_RECEIVE, "one TDI_RECEIVE at a time", "a second one");
-	kick(script);
+	if (ke_choose(2, "whether a receive completes in the submit") == 1)
+		run(script);
+	else
+		kick(script);
 	return STATUS_PENDING;
 }
 
@@ -406,6 +428,15 @@ void script_end(struct script *script, ntstatus reason)
 	script->ends = reason;
 	ke_release_spin_lock(&script->lock, irql);
 	kick(script);
+}
+
+bool script_has_ended(struct script *script)
+{
+	kirql irql = ke_acquire_spin_lock(&script->lock);
+	bool ended = script->ended;
+
+	ke_release_spin_lock(&script->lock, irql);
+	return ended;
 }
 
 static void free_entries(struct list_entry *head, size_t offset)

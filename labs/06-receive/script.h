@@ -68,6 +68,7 @@ struct script {
 	uint32_t most_lent;	 /* so many at a time; 0: any number */
 	uint32_t lookahead;	 /* the most bytes that one event indicates; 0: any number */
 	uint32_t offset;	 /* of loans */
+	ntstatus receive_fails;	 /* the next TDI_RECEIVE, with this error */
 	ntstatus ends;		 /* after all that has arrived: the reason, or STATUS_SUCCESS */
 	bool ended;		 /* DISCONNECT was told */
 	bool at_once;
@@ -85,6 +86,9 @@ void script_arrive(struct script *script, int kind, uint32_t length, uint32_t md
 
 /* The peer is done: DISCONNECT follows when all was received. */
 void script_end(struct script *script, ntstatus reason);
+
+/* Whether DISCONNECT was told, or is being told. */
+bool script_has_ended(struct script *script);
 
 /* The endpoint closes, as tdi_close does it: loans are back, events over. A thread, PASSIVE. */
 void script_close(struct script *script);

@@ -40,6 +40,12 @@ const struct lab_stage lab_stages[] = {
 	 "connection.c",
 	 "tdi/stream.h",
 	 {"src/tdi/stream.c", "src/tdi/daemon.c"}},
+	{6,
+	 "06-receive",
+	 "a bounded queue of what comes, loans, backpressure",
+	 "receive.c",
+	 "tdi/stream.h",
+	 {"src/tdi/tsdu.c", "src/tdi/receive.c"}},
 	{.name = NULL},
 };
 

@@ -12,10 +12,23 @@ struct world {
 	struct transport_address local; /* to open, with port 0 */
 };
 
+struct conformance_case {
+	const char *says;
+	void (*body)(struct world *world);
+	bool small_buffers;
+	bool acknowledged_only; /* for sends whose success means that the peer has the bytes */
+};
+
+/* conformance_events.c: more cases; ends with an empty one. */
+extern const struct conformance_case event_cases[];
+
 /* conformance_beginnings.c */
 void case_unknown_address_type(struct world *world);
 void case_cancelled_listen(struct world *world);
 void case_cancelled_connect(struct world *world);
+void case_opens(struct world *world);
+void case_begins_again(struct world *world);
+void case_waits_for_end(struct world *world);
 
 /* conformance_buffers.c */
 void case_empty_descriptors(struct world *world);

@@ -149,6 +149,31 @@ void start_listen(struct request *request, struct file_object *file)
 	submit(request);
 }
 
+void start_wait(struct request *request, struct file_object *file)
+{
+	begin_request(request, file, NULL, 0, IO_READ_ACCESS);
+	tdi_build_disconnect(request->irp, file, request_completed, request, TDI_DISCONNECT_WAIT);
+	submit(request);
+}
+
+void start_flagged_send(struct request *request, struct file_object *file, const void *buffer,
+			uint32_t length, uint32_t flags)
+{
+	begin_request(request, file, buffer, length, IO_READ_ACCESS);
+	tdi_build_send(request->irp, file, request_completed, request, request->irp->mdl_address,
+		       flags, length);
+	submit(request);
+}
+
+void start_flagged_receive(struct request *request, struct file_object *file, void *buffer,
+			   uint32_t length, uint32_t flags)
+{
+	begin_request(request, file, buffer, length, IO_WRITE_ACCESS);
+	tdi_build_receive(request->irp, file, request_completed, request, request->irp->mdl_address,
+			  flags, length);
+	submit(request);
+}
+
 /* Waits for an event; when it takes too long the test has failed, and the connection is ended. */
 static void wait_or_abort(struct kevent *event, struct file_object *file, const char *what)
 {

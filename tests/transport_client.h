@@ -55,6 +55,15 @@ void start_connect(struct request *request, struct file_object *file,
 		   const struct transport_address *remote);
 void start_listen(struct request *request, struct file_object *file);
 
+/* TDI_DISCONNECT_WAIT. */
+void start_wait(struct request *request, struct file_object *file);
+
+/* With flags. */
+void start_flagged_send(struct request *request, struct file_object *file, const void *buffer,
+			uint32_t length, uint32_t flags);
+void start_flagged_receive(struct request *request, struct file_object *file, void *buffer,
+			   uint32_t length, uint32_t flags);
+
 /* Waits until the request has completed, and returns its status. `what` says what was hoped for. */
 ntstatus wait_for_request(struct request *request, const char *what);
 

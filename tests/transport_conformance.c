@@ -22,13 +22,6 @@ enum {
 	PARALLEL_CONNECTIONS = EXECUTIVE_HOST ? 100 : 12,
 };
 
-struct conformance_case {
-	const char *says;
-	void (*body)(struct world *world);
-	bool small_buffers;
-	bool acknowledged_only; /* for sends whose success means that the peer has the bytes */
-};
-
 /* ---- Connecting ---------------------------------------------------------------------------- */
 
 static void case_refused(struct world *world)
@@ -709,6 +702,11 @@ static const struct conformance_case cases[] = {
 	 .small_buffers = true},
 	{.says = "a callback may start the next send for ever without growing the stack",
 	 .body = case_chain},
+	{.says = "an open with the wrong attributes is refused, and says why", .body = case_opens},
+	{.says = "an endpoint can begin again, whatever has become of it",
+	 .body = case_begins_again},
+	{.says = "a wait for the end completes when both directions have ended, or all has failed",
+	 .body = case_waits_for_end},
 	{.says = "a queued receive can be cancelled, and those around it go on",
 	 .body = case_cancel_receive},
 	{.says = "a queued send can be cancelled, and those around it go on",
@@ -778,6 +776,9 @@ static const struct conformance_case *current_case(void)
 	for (unsigned i = 0; i < CASE_COUNT; i++)
 		if (strcmp(cases[i].says, name) == 0)
 			return &cases[i];
+	for (const struct conformance_case *test = event_cases; test->says != NULL; test++)
+		if (strcmp(test->says, name) == 0)
+			return test;
 	return NULL;
 }
 
@@ -810,6 +811,17 @@ static void run_current_case(void)
 	in_executive(run_case, (void *)current_case());
 }
 
+static void add_case(CU_pSuite suite, const struct suite *entry,
+		     const struct conformance_case *test)
+{
+	if (test->acknowledged_only && !(entry->direct && entry->provider->direct_acknowledges))
+		return;
+	if (CU_add_test(suite, test->says, run_current_case) == NULL) {
+		fprintf(stderr, "%s: %s\n", test->says, CU_get_error_msg());
+		exit(1);
+	}
+}
+
 static void add_variant(const struct conformance_provider *provider, bool direct)
 {
 	struct suite *entry = &suites[suite_count++];
@@ -824,14 +836,10 @@ static void add_variant(const struct conformance_provider *provider, bool direct
 		fprintf(stderr, "suite %s: %s\n", entry->name, CU_get_error_msg());
 		exit(1);
 	}
-	for (unsigned i = 0; i < CASE_COUNT; i++) {
-		if (cases[i].acknowledged_only && !(direct && provider->direct_acknowledges))
-			continue;
-		if (CU_add_test(suite, cases[i].says, run_current_case) == NULL) {
-			fprintf(stderr, "%s: %s\n", cases[i].says, CU_get_error_msg());
-			exit(1);
-		}
-	}
+	for (unsigned i = 0; i < CASE_COUNT; i++)
+		add_case(suite, entry, &cases[i]);
+	for (const struct conformance_case *test = event_cases; test->says != NULL; test++)
+		add_case(suite, entry, test);
 }
 
 void add_conformance_suite(const struct conformance_provider *provider)

@@ -329,7 +329,9 @@ void circuit_read(struct circuit *circuit, unsigned end, uint64_t bytes)
 	kirql irql = ke_acquire_spin_lock(&circuit->lock);
 
 	sender->out.read += bytes;
-	if (sender->out.sender_waits) {
+	/* Not for a few bytes at a time, which would go round one by one. */
+	if (sender->out.sender_waits &&
+	    pipe_room(&sender->out) >= circuit->options->window_bytes / 4) {
 		sender->out.sender_waits = false;
 		sender->send_due_ns = 0;
 		wind_clock(circuit, 0, 0);

@@ -334,6 +334,8 @@ void tdi_provider_initialize_address(struct tdi_address *address, struct tdi_pro
 
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection)
 {
+	if (connection->restarting) /* it is the next life's */
+		return NULL;
 	return io_csq_remove_next_irp(&connection->establishing);
 }
 

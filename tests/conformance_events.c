@@ -6,7 +6,11 @@
 #include "executive.h"
 #include "transport_client.h"
 
-enum { MANY_BYTES = EXECUTIVE_HOST ? 1 << 20 : 1 << 16, MOST_LOANS = 512 };
+enum {
+	MANY_BYTES = EXECUTIVE_HOST ? 1 << 20 : 1 << 14,
+	LENT_BYTES = EXECUTIVE_HOST ? 2 << 20 : 1 << 17,
+	MOST_LOANS = 512
+};
 
 /*
  * The server's side: an address with all handlers, and one endpoint behind its connect event. What
@@ -211,7 +215,7 @@ struct visit {
 static bool open_host(struct host *host, struct world *world)
 {
 	*host = (struct host){.take = UINT32_MAX};
-	host->bytes = need_pool(2 * MANY_BYTES);
+	host->bytes = need_pool(LENT_BYTES);
 	host->accept_irp = io_allocate_irp(world->device->stack_size);
 	ke_initialize_spin_lock(&host->lock);
 	ke_initialize_event(&host->settled, NOTIFICATION_EVENT, false);
@@ -489,19 +493,19 @@ static void case_loans(struct world *world)
 		return;
 	tdi_set_event_handler(&visit.host.address, TDI_EVENT_RECEIVE, NULL, NULL);
 	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, true);
-	start_writer(&writer, &visit.client, 1, 2 * MANY_BYTES);
+	start_writer(&writer, &visit.client, 1, LENT_BYTES);
 	CU_ASSERT(await(&visit.host, has_loans));
 	ke_delay_execution_thread(MILLISECONDS(20));
 	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, false);
 	kept = visit.host.loan_count; /* no other is kept from now on */
-	CU_ASSERT(visit.host.count < 2 * MANY_BYTES);
+	CU_ASSERT(visit.host.count < LENT_BYTES);
 	/* In another order than they came. */
 	for (uint32_t i = 1; i < kept; i += 2)
 		tdi_return_chained_receives(&visit.host.loans[i], 1);
 	for (uint32_t i = 0; i < kept; i += 2)
 		tdi_return_chained_receives(&visit.host.loans[i], 1);
 	wait_for_writer(&writer, "a stream that was stopped");
-	check_stream(&visit, 2 * MANY_BYTES);
+	check_stream(&visit, LENT_BYTES);
 	close_visit(&visit);
 }
 

@@ -1,4 +1,4 @@
-/* The tables of the client stages; all of one shape, so that they are counted alike. */
+/* The tables of the client stages. Those of transfers are of one shape, to be counted alike. */
 #include "tdi/counters.h"
 
 enum { BEGUN, ENDED, FAILED, BYTES, LATENCY, VALUES = LATENCY + STAT_HISTOGRAM_VALUES };
@@ -20,9 +20,26 @@ static const struct stat_counter send_async_counters[] = {
 	 "from handing over to the callback, of every 16th send"},
 };
 
+static const struct stat_counter flow_control_counters[] = {
+	{"posted", STAT_COUNTER, TDI_FLOW_POSTED, "sends", "sends that were given to the window"},
+	{"pieces", STAT_COUNTER, TDI_FLOW_PIECES, "pieces", "pieces of them that were begun"},
+	{"answered", STAT_COUNTER, TDI_FLOW_ANSWERED, "pieces", "of these, those with an answer"},
+	{"refused", STAT_COUNTER, TDI_FLOW_REFUSED, "pieces", "of these, those without any room"},
+	{"short", STAT_COUNTER, TDI_FLOW_SHORT, "pieces", "of these, those taken in part"},
+	{"possible", STAT_COUNTER, TDI_FLOW_POSSIBLE, "events", "times that room was announced"},
+	{"called_back", STAT_COUNTER, TDI_FLOW_CALLED_BACK, "sends", "sends that are over"},
+	{"failed", STAT_COUNTER, TDI_FLOW_FAILED, "sends", "of these, those with an error"},
+	{"sent_bytes", STAT_COUNTER, TDI_FLOW_SENT_BYTES, "bytes", "bytes taken, of all pieces"},
+};
+
 /* By position in the tables. Every end of a synchronous send has a sample. */
 static const struct stat_law send_sync_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
 static const struct stat_law send_async_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, false}};
+static const struct stat_law flow_control_laws[] = {
+	{TDI_FLOW_POSTED, TDI_FLOW_CALLED_BACK, true},	{TDI_FLOW_PIECES, TDI_FLOW_ANSWERED, true},
+	{TDI_FLOW_ANSWERED, TDI_FLOW_REFUSED, false},	{TDI_FLOW_ANSWERED, TDI_FLOW_SHORT, false},
+	{TDI_FLOW_CALLED_BACK, TDI_FLOW_FAILED, false},
+};
 
 const struct stat_table tdi_send_sync_table = {
 	.room = "send-sync",
@@ -42,6 +59,16 @@ const struct stat_table tdi_send_async_table = {
 	.value_count = VALUES,
 	.counters = send_async_counters,
 	.laws = send_async_laws,
+};
+
+const struct stat_table tdi_flow_control_table = {
+	.room = "flow-control",
+	.object = "connection",
+	.counter_count = sizeof(flow_control_counters) / sizeof(flow_control_counters[0]),
+	.law_count = sizeof(flow_control_laws) / sizeof(flow_control_laws[0]),
+	.value_count = TDI_FLOW_VALUES,
+	.counters = flow_control_counters,
+	.laws = flow_control_laws,
 };
 
 uint64_t tdi_count_begin(struct stat_block *block, uint32_t every)

@@ -18,6 +18,22 @@ enum { TDI_COUNTS_SEND_SYNC, TDI_COUNTS_SEND_ASYNC };
 extern const struct stat_table tdi_send_sync_table;
 extern const struct stat_table tdi_send_async_table;
 
+/* What a send window counts, under its lock; of the sends, only those that wait in it. */
+enum {
+	TDI_FLOW_POSTED,
+	TDI_FLOW_PIECES,
+	TDI_FLOW_ANSWERED,
+	TDI_FLOW_REFUSED,
+	TDI_FLOW_SHORT,
+	TDI_FLOW_POSSIBLE,
+	TDI_FLOW_CALLED_BACK,
+	TDI_FLOW_FAILED,
+	TDI_FLOW_SENT_BYTES,
+	TDI_FLOW_VALUES,
+};
+
+extern const struct stat_table tdi_flow_control_table;
+
 /*
  * How many of the asynchronous sends are timed: reading the clock twice costs as much as all the
  * counting, and more than a tenth of a small send.

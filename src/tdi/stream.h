@@ -29,7 +29,8 @@ struct tdi_window_send {
 	struct list_entry entry;
 	const char *buffer;
 	uint32_t length;
-	uint32_t sent; /* of it; never sent again */
+	uint32_t sent;	 /* of it; never sent again */
+	ntstatus status; /* once it is done */
 	tdi_completion_callback *callback;
 	void *context;
 };
@@ -39,10 +40,8 @@ struct tdi_send_window {
 	struct file_object *connection;
 	bool buffers;		   /* the transport, so that there is such a thing as room */
 	bool sending;		   /* a piece is with the transport: no other may be */
-	bool full;		   /* the last piece found no room for all of it */
-	bool possible;		   /* room was announced while a piece was with the transport */
-	bool running;		   /* somebody starts pieces and calls back, ... */
-	bool again;		   /* ... and has to look once more */
+	bool possible;		   /* there may be room: no news is awaited, or it has come */
+	bool running;		   /* somebody starts pieces and calls back */
 	ntstatus ended;		   /* STATUS_SUCCESS, or why nothing is sent any more */
 	struct list_entry waiting; /* sends; only the first can have been sent in part */
 	struct list_entry done;	   /* sends whose callbacks are due */
@@ -61,13 +60,17 @@ void tdi_initialize_send_window(struct tdi_send_window *window, struct file_obje
  * Sends all of the buffer, behind what was given to the window before, by pieces, as room allows.
  * `send` and the buffer are the window's until the callback, which is called once, as that of
  * tdi_start_send_buffer: with `length` bytes and STATUS_SUCCESS, or with the error and how many
- * bytes were taken before it. At DISPATCH_LEVEL the buffer must be pool memory.
+ * bytes were taken before it. Callbacks come in order, one at a time. The buffer is pool memory:
+ * what is left of it goes out at DISPATCH_LEVEL. Up to DISPATCH.
  */
 void tdi_window_send(struct tdi_send_window *window, struct tdi_window_send *send,
 		     const void *buffer, uint32_t length, tdi_completion_callback *callback,
 		     void *context);
 
-/* ClientEventSendPossible: goes on, if anything waits. Up to DISPATCH. */
+/*
+ * ClientEventSendPossible: goes on, if anything waits. Also for the time after the peer's release,
+ * which no such event can follow: what waits is then taken. Up to DISPATCH.
+ */
 void tdi_window_send_possible(struct tdi_send_window *window);
 
 /*
@@ -76,7 +79,10 @@ void tdi_window_send_possible(struct tdi_send_window *window);
  */
 void tdi_end_send_window(struct tdi_send_window *window, ntstatus reason);
 
-/* The window is not used any more: every callback has returned. Up to DISPATCH. */
+/*
+ * Every send has been called back and no call into the window is under way, the transport's
+ * included: tdi_close has waited for those. Up to DISPATCH.
+ */
 void tdi_remove_send_window(struct tdi_send_window *window);
 
 /* ---- Stage 06: a bounded queue of what has come -------------------------------------------- */

@@ -28,6 +28,12 @@ const struct lab_stage lab_stages[] = {
 	 "send_async.c",
 	 "tdi/tdi.h",
 	 {"src/tdi/send_async.c"}},
+	{4,
+	 "04-flow-control",
+	 "sends that take only what room there is",
+	 "send_window.c",
+	 "tdi/stream.h",
+	 {"src/tdi/send_window.c"}},
 	{.name = NULL},
 };
 

@@ -1,0 +1,18 @@
+/* Breaks rule 6: takes a refused piece for one that was taken. */
+static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_t bytes)
+{
+	struct tdi_window_send *send = first_of(&window->waiting);
+
+	window->sending = false;
+	if (status == STATUS_DEVICE_NOT_READY) {
+		bytes = send->length - send->sent;
+		status = STATUS_SUCCESS;
+	}
+	if (nt_success(status)) {
+		send->sent += bytes;
+		if (send->sent < send->length)
+			return;
+	}
+	window->possible = true;
+	finish(window, send, status);
+}

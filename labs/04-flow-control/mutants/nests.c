@@ -1,0 +1,22 @@
+/* Breaks rule 11: does not see that somebody runs the window. */
+static void run_and_unlock(struct tdi_send_window *window, kirql irql)
+{
+	struct tdi_window_send *send;
+
+	for (;;) {
+		give_up(window);
+		if ((send = next_done(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			send->callback(send->context, send->status, send->sent);
+		} else if ((send = next_piece(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			tdi_start_send_buffer(window->connection, send->buffer + send->sent,
+					      send->length - send->sent, TDI_SEND_NON_BLOCKING,
+					      piece_answered, window);
+		} else {
+			break;
+		}
+		irql = ke_acquire_spin_lock(&window->lock);
+	}
+	ke_release_spin_lock(&window->lock, irql);
+}

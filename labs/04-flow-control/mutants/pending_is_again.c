@@ -1,0 +1,35 @@
+/* Breaks rule 4: takes STATUS_PENDING for "try again". */
+static void run_and_unlock(struct tdi_send_window *window, kirql irql)
+{
+	struct tdi_window_send *send;
+	bool again = false;
+
+	if (window->running) {
+		ke_release_spin_lock(&window->lock, irql);
+		return;
+	}
+	window->running = true;
+	for (;;) {
+		give_up(window);
+		if ((send = next_done(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			send->callback(send->context, send->status, send->sent);
+		} else if ((send = next_piece(window)) != NULL) {
+			ke_release_spin_lock(&window->lock, irql);
+			again = tdi_start_send_buffer(window->connection, send->buffer + send->sent,
+						      send->length - send->sent,
+						      TDI_SEND_NON_BLOCKING, piece_answered,
+						      window) == STATUS_PENDING;
+		} else {
+			break;
+		}
+		irql = ke_acquire_spin_lock(&window->lock);
+		if (again) {
+			again = false;
+			window->sending = false;
+			window->possible = true;
+		}
+	}
+	window->running = false;
+	ke_release_spin_lock(&window->lock, irql);
+}

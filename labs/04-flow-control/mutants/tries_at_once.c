@@ -1,0 +1,18 @@
+/* Breaks rule 7: tries again at once what was taken in part. */
+static void take_answer(struct tdi_send_window *window, ntstatus status, uint32_t bytes)
+{
+	struct tdi_window_send *send = first_of(&window->waiting);
+
+	window->sending = false;
+	if (status == STATUS_DEVICE_NOT_READY)
+		return;
+	if (nt_success(status)) {
+		send->sent += bytes;
+		if (send->sent < send->length) {
+			window->possible = true;
+			return;
+		}
+	}
+	window->possible = true;
+	finish(window, send, status);
+}

@@ -1,0 +1,17 @@
+/* Breaks rule 12: sends on over a transport that does not buffer. */
+void tdi_window_send(struct tdi_send_window *window, struct tdi_window_send *send,
+		     const void *buffer, uint32_t length, tdi_completion_callback *callback,
+		     void *context)
+{
+	kirql irql = ke_acquire_spin_lock(&window->lock);
+
+	if (!window->buffers) {
+		ke_release_spin_lock(&window->lock, irql);
+		tdi_start_send_buffer(window->connection, buffer, length, 0, callback, context);
+		return;
+	}
+	*send = (struct tdi_window_send){
+		.buffer = buffer, .length = length, .callback = callback, .context = context};
+	insert_tail_list(&window->waiting, &send->entry);
+	run_and_unlock(window, irql);
+}

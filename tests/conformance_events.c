@@ -6,13 +6,19 @@
 #include "executive.h"
 #include "transport_client.h"
 
-enum { MANY_BYTES = EXECUTIVE_HOST ? 1 << 20 : 1 << 16, MOST_LOANS = 512 };
+enum {
+	MANY_BYTES = EXECUTIVE_HOST ? 1 << 20 : 1 << 14,
+	LENT_BYTES = EXECUTIVE_HOST ? 2 << 20 : 1 << 17,
+	MOST_LOANS = 512
+};
 
 /*
  * The server's side: an address with all handlers, and one endpoint behind its connect event. What
  * the handlers do with data is told by `take` and `answer`. They run one at a time, except `room`.
+ * The lock is for what they share with the case: what they are told, and what has come of it.
  */
 struct host {
+	struct kspin_lock lock;
 	struct file_object address;
 	struct file_object endpoint;
 	struct irp *accept_irp;
@@ -32,6 +38,7 @@ struct host {
 	uint32_t shown;	  /* times */
 	uint32_t chained; /* of these, times that it was a chain */
 	uint32_t pieces;  /* MDLs of the longest */
+	uint32_t wanted;  /* bytes, by the case alone */
 	uint32_t refused; /* times that data was not accepted */
 	bool wrong;	  /* an argument was not as it should be */
 	uint8_t urgent[16];
@@ -81,6 +88,8 @@ static ntstatus on_receive(void *context, void *connection_context, uint32_t fla
 {
 	struct host *host = context;
 	uint32_t least = available < TDI_LOOKAHEAD ? available : TDI_LOOKAHEAD;
+	kirql irql = ke_acquire_spin_lock(&host->lock);
+	ntstatus answer = host->answer;
 
 	host->wrong |= connection_context != host || indicated > available || indicated < least ||
 		       *taken != 0 || flags != TDI_RECEIVE_NORMAL || host->receive_irp != NULL;
@@ -88,17 +97,18 @@ static ntstatus on_receive(void *context, void *connection_context, uint32_t fla
 	*taken = indicated < host->take ? indicated : host->take;
 	memcpy(host->bytes + host->count, tsdu, *taken);
 	host->count += *taken;
+	host->refused += *taken < indicated && answer == STATUS_DATA_NOT_ACCEPTED;
+	ke_release_spin_lock(&host->lock, irql);
 	note_event(host);
 	if (*taken == indicated)
 		return STATUS_SUCCESS;
-	if (host->answer == STATUS_MORE_PROCESSING_REQUIRED) {
+	if (answer == STATUS_MORE_PROCESSING_REQUIRED) {
 		struct irp *irp = io_allocate_irp(host->endpoint.device_object->stack_size);
 
 		*receive_irp = irp;
-		return irp != NULL ? host->answer : STATUS_SUCCESS;
+		return irp != NULL ? answer : STATUS_SUCCESS;
 	}
-	host->refused += host->answer == STATUS_DATA_NOT_ACCEPTED;
-	return host->answer;
+	return answer;
 }
 
 static ntstatus on_urgent(void *context, void *connection_context, uint32_t flags,
@@ -106,6 +116,7 @@ static ntstatus on_urgent(void *context, void *connection_context, uint32_t flag
 			  struct irp **receive_irp)
 {
 	struct host *host = context;
+	kirql irql = ke_acquire_spin_lock(&host->lock);
 
 	(void)available;
 	(void)receive_irp;
@@ -113,6 +124,7 @@ static ntstatus on_urgent(void *context, void *connection_context, uint32_t flag
 		       host->urgent_count + indicated > sizeof(host->urgent);
 	memcpy(host->urgent + host->urgent_count, tsdu, indicated);
 	host->urgent_count += indicated;
+	ke_release_spin_lock(&host->lock, irql);
 	*taken = indicated;
 	note_event(host);
 	return STATUS_SUCCESS;
@@ -123,6 +135,8 @@ static ntstatus on_chained(void *context, void *connection_context, uint32_t fla
 {
 	struct host *host = context;
 	uint32_t left = length, pieces = 0;
+	kirql irql = ke_acquire_spin_lock(&host->lock);
+	bool keeps, lends_back = host->lends_back;
 
 	host->wrong |= connection_context != host || flags != TDI_RECEIVE_NORMAL;
 	host->shown++;
@@ -139,15 +153,14 @@ static ntstatus on_chained(void *context, void *connection_context, uint32_t fla
 	}
 	host->wrong |= left != 0 || tsdu != NULL;
 	host->pieces = pieces > host->pieces ? pieces : host->pieces;
-	if (host->keeps && host->loan_count < MOST_LOANS) {
+	keeps = host->keeps && host->loan_count < MOST_LOANS;
+	if (keeps)
 		host->loans[host->loan_count++] = descriptor;
-		note_event(host);
-		return STATUS_PENDING;
-	}
-	if (host->lends_back)
+	ke_release_spin_lock(&host->lock, irql);
+	if (!keeps && lends_back)
 		tdi_return_chained_receives(&descriptor, 1);
 	note_event(host);
-	return host->lends_back ? STATUS_PENDING : STATUS_SUCCESS;
+	return keeps || lends_back ? STATUS_PENDING : STATUS_SUCCESS;
 }
 
 static void on_room(void *context, void *connection_context, uint32_t bytes)
@@ -155,7 +168,12 @@ static void on_room(void *context, void *connection_context, uint32_t bytes)
 	struct host *host = context;
 
 	(void)connection_context;
-	host->wrong |= bytes == 0;
+	if (bytes == 0) {
+		kirql irql = ke_acquire_spin_lock(&host->lock);
+
+		host->wrong = true;
+		ke_release_spin_lock(&host->lock, irql);
+	}
 	interlocked_increment(&host->rooms);
 	note_event(host);
 }
@@ -164,9 +182,12 @@ static void on_end(void *context, void *connection_context, uint32_t flags, ntst
 {
 	struct host *host = context;
 
+	kirql irql = ke_acquire_spin_lock(&host->lock);
+
 	host->wrong |= connection_context != host;
 	host->end_flags = flags;
 	host->end_reason = reason;
+	ke_release_spin_lock(&host->lock, irql);
 	interlocked_increment(&host->ends);
 	ke_set_event(&host->changed);
 }
@@ -194,8 +215,9 @@ struct visit {
 static bool open_host(struct host *host, struct world *world)
 {
 	*host = (struct host){.take = UINT32_MAX};
-	host->bytes = need_pool(2 * MANY_BYTES);
+	host->bytes = need_pool(LENT_BYTES);
 	host->accept_irp = io_allocate_irp(world->device->stack_size);
+	ke_initialize_spin_lock(&host->lock);
 	ke_initialize_event(&host->settled, NOTIFICATION_EVENT, false);
 	ke_initialize_event(&host->changed, SYNCHRONIZATION_EVENT, false);
 	if (!nt_success(tdi_open_transport_address(world->device, &world->local, &host->address)))
@@ -249,13 +271,29 @@ static void close_visit(struct visit *visit)
 static bool await(struct host *host, bool (*holds)(struct host *host))
 {
 	for (unsigned i = 0; i < 100000; i++) {
-		if (holds(host))
+		kirql irql = ke_acquire_spin_lock(&host->lock);
+		bool now = holds(host);
+
+		ke_release_spin_lock(&host->lock, irql);
+		if (now)
 			return true;
 		if (ke_wait_for_single_object(&host->changed, SOON) != STATUS_SUCCESS)
 			break;
 	}
 	CU_FAIL("an event did not come");
 	return false;
+}
+
+/* What the handlers do from now on. */
+static void tell(struct host *host, uint32_t take, ntstatus answer, bool keeps)
+{
+	kirql irql = ke_acquire_spin_lock(&host->lock);
+
+	host->take = take;
+	host->answer = answer;
+	host->keeps = keeps;
+	host->lends_back = !keeps;
+	ke_release_spin_lock(&host->lock, irql);
 }
 
 static bool has_ended(struct host *host)
@@ -302,13 +340,17 @@ static void case_taken_in_part(struct world *world)
 	if (!connect_visit(&visit, world))
 		return;
 	tdi_set_event_handler(&visit.host.address, TDI_EVENT_CHAINED_RECEIVE, NULL, NULL);
-	visit.host.take = 1000;
-	visit.host.answer = STATUS_SUCCESS;
+	tell(&visit.host, 1000, STATUS_SUCCESS, false);
 	send_pattern(&visit, 50000);
 	check_stream(&visit, 50000);
 	CU_ASSERT_EQUAL(visit.host.chained, 0);
 	CU_ASSERT(visit.host.shown >= 50);
 	close_visit(&visit);
+}
+
+static bool has_wanted(struct host *host)
+{
+	return host->count >= host->wanted;
 }
 
 static bool has_refused(struct host *host)
@@ -326,8 +368,7 @@ static void case_not_accepted(struct world *world)
 	if (!connect_visit(&visit, world))
 		return;
 	tdi_set_event_handler(&visit.host.address, TDI_EVENT_CHAINED_RECEIVE, NULL, NULL);
-	visit.host.take = 3;
-	visit.host.answer = STATUS_DATA_NOT_ACCEPTED;
+	tell(&visit.host, 3, STATUS_DATA_NOT_ACCEPTED, false);
 	fill_pattern(buffer, 1, 0, 2000);
 	CU_ASSERT_EQUAL(send_all(&visit.client, buffer, 1000, "what is refused"), STATUS_SUCCESS);
 	CU_ASSERT(await(&visit.host, has_refused));
@@ -336,7 +377,7 @@ static void case_not_accepted(struct world *world)
 	CU_ASSERT_EQUAL(send_all(&visit.client, buffer + 1000, 1000, "and more"), STATUS_SUCCESS);
 	ke_delay_execution_thread(MILLISECONDS(5));
 	CU_ASSERT_EQUAL(visit.host.shown, shown);
-	visit.host.take = UINT32_MAX;
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, false);
 	got = (uint32_t)receive_some(&visit.host.endpoint, buffer, 500, "the next bytes");
 	CU_ASSERT(got >= 1 && got <= 500 && is_pattern(buffer, 1, count, got));
 	CU_ASSERT_EQUAL(tdi_disconnect(&visit.client, TDI_DISCONNECT_RELEASE), STATUS_SUCCESS);
@@ -357,14 +398,17 @@ static ntstatus given_filled(struct device_object *device, struct irp *irp, void
 {
 	struct given *given = context;
 	struct host *host = given->host;
+	kirql irql;
 
 	(void)device;
 	io_unlock_buffer(irp);
+	irql = ke_acquire_spin_lock(&host->lock);
 	if (nt_success(irp->io_status.status)) {
 		memcpy(host->bytes + host->count, given->buffer, irp->io_status.information);
 		host->count += (uint32_t)irp->io_status.information;
 	}
 	host->receive_irp = NULL; /* the next event may come */
+	ke_release_spin_lock(&host->lock, irql);
 	io_free_irp(irp);
 	ex_free_pool(given);
 	note_event(host);
@@ -379,16 +423,18 @@ static ntstatus give_request(void *context, void *connection_context, uint32_t f
 	struct host *host = context;
 	struct given *given;
 	ntstatus status;
+	kirql irql;
 
-	host->take = 5;
-	host->answer = STATUS_MORE_PROCESSING_REQUIRED;
+	tell(host, 5, STATUS_MORE_PROCESSING_REQUIRED, false);
 	status = on_receive(context, connection_context, flags, indicated, available, taken, tsdu,
 			    receive_irp);
 	if (status != STATUS_MORE_PROCESSING_REQUIRED)
 		return status;
 	given = need_pool(sizeof(*given));
 	given->host = host;
+	irql = ke_acquire_spin_lock(&host->lock);
 	host->receive_irp = *receive_irp;
+	ke_release_spin_lock(&host->lock, irql);
 	io_lock_buffer(*receive_irp, given->buffer, sizeof(given->buffer), IO_WRITE_ACCESS);
 	tdi_build_receive(*receive_irp, &host->endpoint, given_filled, given,
 			  (*receive_irp)->mdl_address, 0, sizeof(given->buffer));
@@ -422,9 +468,8 @@ static void case_receive_first(struct world *world)
 	CU_ASSERT_EQUAL(send_all(&visit.client, "asked", 5, "a send"), STATUS_SUCCESS);
 	CU_ASSERT_EQUAL(wait_for_request(&receive, "a receive"), STATUS_SUCCESS);
 	CU_ASSERT(receive.bytes >= 1 && memcmp(buffer, "asked", receive.bytes) == 0);
-	while (visit.host.count + receive.bytes < 5 &&
-	       ke_wait_for_single_object(&visit.host.changed, SOON) == STATUS_SUCCESS)
-		;
+	visit.host.wanted = 5 - receive.bytes;
+	CU_ASSERT(await(&visit.host, has_wanted));
 	CU_ASSERT(memcmp(visit.host.bytes, &"asked"[receive.bytes], visit.host.count) == 0);
 	end_request(&receive);
 	close_visit(&visit);
@@ -447,23 +492,20 @@ static void case_loans(struct world *world)
 	if (!connect_visit(&visit, world))
 		return;
 	tdi_set_event_handler(&visit.host.address, TDI_EVENT_RECEIVE, NULL, NULL);
-	visit.host.keeps = true;
-	start_writer(&writer, &visit.client, 1, 2 * MANY_BYTES);
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, true);
+	start_writer(&writer, &visit.client, 1, LENT_BYTES);
 	CU_ASSERT(await(&visit.host, has_loans));
 	ke_delay_execution_thread(MILLISECONDS(20));
-	kept = visit.host.loan_count;
-	CU_ASSERT(visit.host.count < 2 * MANY_BYTES);
-	visit.host.keeps = false;
-	visit.host.lends_back = true;
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, false);
+	kept = visit.host.loan_count; /* no other is kept from now on */
+	CU_ASSERT(visit.host.count < LENT_BYTES);
 	/* In another order than they came. */
 	for (uint32_t i = 1; i < kept; i += 2)
 		tdi_return_chained_receives(&visit.host.loans[i], 1);
 	for (uint32_t i = 0; i < kept; i += 2)
 		tdi_return_chained_receives(&visit.host.loans[i], 1);
-	for (uint32_t i = kept; i < visit.host.loan_count; i++)
-		tdi_return_chained_receives(&visit.host.loans[i], 1);
 	wait_for_writer(&writer, "a stream that was stopped");
-	check_stream(&visit, 2 * MANY_BYTES);
+	check_stream(&visit, LENT_BYTES);
 	close_visit(&visit);
 }
 
@@ -474,12 +516,11 @@ static void case_loans_outlive(struct world *world)
 
 	if (!connect_visit(&visit, world))
 		return;
-	visit.host.keeps = true;
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, true);
 	fill_pattern(buffer, 1, 0, 20000);
 	CU_ASSERT_EQUAL(send_all(&visit.client, buffer, 20000, "what is kept"), STATUS_SUCCESS);
-	while (visit.host.count < 20000 &&
-	       ke_wait_for_single_object(&visit.host.changed, SOON) == STATUS_SUCCESS)
-		;
+	visit.host.wanted = 20000;
+	CU_ASSERT(await(&visit.host, has_wanted));
 	tdi_disconnect(&visit.client, TDI_DISCONNECT_ABORT);
 	CU_ASSERT(await(&visit.host, has_ended));
 	CU_ASSERT_EQUAL(visit.host.end_flags, TDI_DISCONNECT_ABORT);

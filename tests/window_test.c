@@ -104,12 +104,15 @@ static void expect_stream(struct client *client)
 /* ---- Answers ------------------------------------------------------------------------------- */
 
 static const struct answer mixed[] = {
-	{STATUS_SUCCESS, 3, false},	     {STATUS_DEVICE_NOT_READY, 0, false},
-	{STATUS_DEVICE_NOT_READY, 0, true}, /* the news overtakes the answer */
-	{STATUS_SUCCESS, 2, true},	     {STATUS_SUCCESS, ALL, false},
-	{STATUS_SUCCESS, ALL, true}, /* news that nobody waits for */
-	{STATUS_DEVICE_NOT_READY, 0, false}, {STATUS_SUCCESS, 0, false},
-	{STATUS_SUCCESS, 1, false},
+	{STATUS_SUCCESS, 3, false},	     /* a part */
+	{STATUS_DEVICE_NOT_READY, 0, false}, /* nothing */
+	{STATUS_DEVICE_NOT_READY, 0, true},  /* nothing, and the news overtakes the answer */
+	{STATUS_SUCCESS, 2, true},	     /* a part, likewise */
+	{STATUS_SUCCESS, ALL, false},	     /* all */
+	{STATUS_SUCCESS, ALL, true},	     /* all, and news that nobody waits for */
+	{STATUS_DEVICE_NOT_READY, 0, false}, /* nothing */
+	{STATUS_SUCCESS, 0, false},	     /* a part, of no bytes */
+	{STATUS_SUCCESS, 1, false},	     /* a part */
 };
 
 enum { MIXED = sizeof(mixed) / sizeof(mixed[0]) };
@@ -131,8 +134,7 @@ static void every_answer(void *context)
 		serve(&client);
 		expect_stream(&client);
 		CU_ASSERT_EQUAL(room.most_owned, 1);
-		CU_ASSERT_EQUAL(room.pieces,
-				6 + 3 + 4); /* the refused and the short ones besides */
+		CU_ASSERT_EQUAL(room.pieces, 6 + 3 + 4); /* each end, and refused, and short */
 		CU_ASSERT_EQUAL(sum_of(&counted, "flow-control", "refused"), 3);
 		CU_ASSERT_EQUAL(sum_of(&counted, "flow-control", "short"), 4);
 		CU_ASSERT_EQUAL(sum_of(&counted, "flow-control", "sent_bytes"), 50);

@@ -96,20 +96,25 @@ bool tdi_provider_can_begin(const struct tdi_connection *connection)
 /* A life is over: tells those who wait for it, then begins the next if one was asked for. */
 static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql)
 {
+	ntstatus reason = connection->failure;
 	struct list_entry completed;
-	ntstatus status = connection->failure;
 	struct irp *irp;
 
 	initialize_list_head(&completed);
-	if (status == STATUS_GRACEFUL_DISCONNECT)
-		status = STATUS_SUCCESS;
 	while ((irp = io_csq_remove_next_irp(&connection->waiting)) != NULL)
-		tdi_provider_finish(&completed, irp, status, 0);
-	if (connection->restarting)
-		start_and_unlock(connection, irql);
-	else
+		tdi_provider_finish(&completed, irp,
+				    reason == STATUS_GRACEFUL_DISCONNECT ? STATUS_SUCCESS : reason,
+				    0);
+	if (!is_list_empty(&completed)) {
+		tdi_provider_hold(connection); /* the client may close as soon as it is told */
 		ke_release_spin_lock(&connection->lock, irql);
-	tdi_provider_complete(&completed);
+		tdi_provider_complete(&completed);
+		tdi_provider_drop(connection); /* and comes here again */
+	} else if (connection->restarting) {
+		start_and_unlock(connection, irql);
+	} else {
+		ke_release_spin_lock(&connection->lock, irql);
+	}
 }
 
 /* The last user has gone: nobody else can reach the connection, so no lock is needed. */

@@ -45,15 +45,6 @@ static uint32_t copied_in(struct tdi_receive_queue *queue)
 	return copied;
 }
 
-static bool has_refused(struct tdi_receive_queue *queue)
-{
-	kirql irql = ke_acquire_spin_lock(&queue->lock);
-	bool refused = queue->refused;
-
-	ke_release_spin_lock(&queue->lock, irql);
-	return refused;
-}
-
 /* Reads up to `most` bytes and checks them. How many there were, or the status. */
 static int64_t read_some(struct bed *bed, int kind, uint32_t most)
 {
@@ -580,6 +571,15 @@ static void test_closed_while_receiving(void)
 static struct ke_sim_plan plan;
 static struct ke_sim_record record;
 
+static bool has_refused(struct tdi_receive_queue *queue)
+{
+	kirql irql = ke_acquire_spin_lock(&queue->lock);
+	bool refused = queue->refused;
+
+	ke_release_spin_lock(&queue->lock, irql);
+	return refused;
+}
+
 /* The nth allocation from now on finds no pool. */
 static void fail_allocation(unsigned nth)
 {
@@ -706,35 +706,44 @@ static void test_loans_without_pool(void)
 	in_plan(loans_without_pool);
 }
 
+static const struct test_case pool_cases[] = {
+	{"no pool for a copy: it is refused, and fetched later", test_copy_without_pool},
+	{"no pool for a receive: it is made later", test_resume_without_pool},
+	{"no pool for a receive, and the queue goes", test_closed_without_pool},
+	{"no pool for a loan: one is taken all the same, a second ends the queue",
+	 test_loans_without_pool},
+	{NULL, NULL},
+};
+
 #endif
 
 void register_receive_suite(void)
 {
-	static const struct test_case cases[] =
-	{ {"shown to be copied: all is taken, or as much as there is room for, and refused",
-	   test_plain_answers},
-	  {"shown as a loan: taken, and back when its last byte is consumed", test_chained_answers},
-	  {"each of the four handlers fills the queue of its kind", test_four_handlers},
-	  {"small data shares slabs, large data has buffers, and the order stays",
-	   test_kinds_by_size},
-	  {"loans in chains of MDLs behind an offset are read byte by byte", test_chains},
-	  {"copies stay under the limit, and it goes on when half of it is free", test_stalls},
-	  {"all may be read within the event that shows it", test_read_in_event},
-	  {"both kinds, both ways, random sizes: each byte comes once and in order",
-	   test_at_random},
-	  {"the end is told behind what is unread, and the first reason counts",
-	   test_end_behind_data},
-	  {"a close gives back loans, and counts what it throws away", test_closed_with_data},
-	  {"a close with a receive under way", test_closed_while_receiving},
-#if !EXECUTIVE_HOST
-	  {"no pool for a copy: it is refused, and fetched later", test_copy_without_pool},
-	  {"no pool for a receive: it is made later", test_resume_without_pool},
-	  {"no pool for a receive, and the queue goes", test_closed_without_pool},
-	  {"no pool for a loan: one is taken all the same, a second ends the queue",
-	   test_loans_without_pool},
-#endif
-	  {NULL, NULL},
+	static const struct test_case cases[] = {
+		{"shown to be copied: all is taken, or as much as there is room for, and refused",
+		 test_plain_answers},
+		{"shown as a loan: taken, and back when its last byte is consumed",
+		 test_chained_answers},
+		{"each of the four handlers fills the queue of its kind", test_four_handlers},
+		{"small data shares slabs, large data has buffers, and the order stays",
+		 test_kinds_by_size},
+		{"loans in chains of MDLs behind an offset are read byte by byte", test_chains},
+		{"copies stay under the limit, and it goes on when half of it is free",
+		 test_stalls},
+		{"all may be read within the event that shows it", test_read_in_event},
+		{"a receive that fails for want of memory is made again; another error is the end",
+		 test_receives_fail},
+		{"both kinds, both ways, random sizes: each byte comes once and in order",
+		 test_at_random},
+		{"the end is told behind what is unread, and the first reason counts",
+		 test_end_behind_data},
+		{"a close gives back loans, and counts what it throws away", test_closed_with_data},
+		{"a close with a receive under way", test_closed_while_receiving},
+		{NULL, NULL},
 	};
 
 	add_suite("06-receive", cases);
+#if !EXECUTIVE_HOST
+	add_suite("06-receive-no-pool", pool_cases);
+#endif
 }

@@ -83,13 +83,16 @@ static struct mdl *make_chain(struct script *script, int kind, uint64_t first, u
 
 static void run(struct script *script);
 
-/* There is something to do. */
+/* There is something to do. After the close nothing is, so that its flush has seen the last DPC. */
 static void kick(struct script *script)
 {
+	kirql irql = ke_acquire_spin_lock(&script->lock);
+
+	if (!script->closed && !script->at_once)
+		ke_insert_queue_dpc(&script->dpc);
+	ke_release_spin_lock(&script->lock, irql);
 	if (script->at_once)
 		run(script);
-	else
-		ke_insert_queue_dpc(&script->dpc);
 }
 
 static void loan_returned(struct tdi_loan *base)

@@ -10,8 +10,9 @@
  * endpoint is associated, before an accept has completed.
  *
  * Memory. Of what a peer has sent and nobody has read, a stream holds up to `limit` bytes of each
- * kind in copies, rounded up to whole slabs, and besides what the transport lends, which is bounded
- * by the transport (tcp: 256 KiB; link: its window). After that the peer has to stop.
+ * kind in copies, those between two loans rounded up to whole slabs, and besides what the transport
+ * lends, which is bounded by the transport (tcp: 256 KiB; link: its window). After that the peer
+ * has to stop.
  *
  * Sources: the Tdinal design (objects, daemon and client mode, the four handlers, TSDU queue,
  * sends), the first seed thread (TDI_SEND_NON_BLOCKING, ClientEventSendPossible).

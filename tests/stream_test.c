@@ -457,6 +457,8 @@ static void call_again(struct town *town)
 
 	nobody.port = closed_port(town);
 	CU_ASSERT_EQUAL(tdi_connect_peer(caller, &nobody, SOON), STATUS_CONNECTION_REFUSED);
+	nobody.port = local_of(&town->callers).port; /* where nobody answers, or refuses */
+	CU_ASSERT_FALSE(nt_success(tdi_connect_peer(caller, &nobody, MILLISECONDS(1))));
 	for (int i = 0; i < 3; i++) {
 		CU_ASSERT_EQUAL(tdi_connect_peer(caller, &town->place, SOON), STATUS_SUCCESS);
 		called = tdi_accept_stream(&town->daemon, SOON, &status);

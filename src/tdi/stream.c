@@ -209,9 +209,10 @@ static ntstatus begin_again(struct tdi_stream *stream, int64_t timeout_ns)
 {
 	uint32_t limit = stream->normal.limit;
 	bool buffers = stream->window.buffers;
+	ntstatus status = tdi_wait_for_end(&stream->file, timeout_ns);
 
-	if (tdi_wait_for_end(&stream->file, timeout_ns) == STATUS_IO_TIMEOUT)
-		return STATUS_CONNECTION_ACTIVE;
+	if (!nt_success(status))
+		return status == STATUS_IO_TIMEOUT ? STATUS_CONNECTION_ACTIVE : status;
 	end_stream(stream, STATUS_LOCAL_DISCONNECT);
 	tdi_remove_send_window(&stream->window);
 	ke_clear_event(&stream->changed);

@@ -189,7 +189,11 @@ static inline int64_t tdi_time_left(uint64_t begun_ns, int64_t timeout_ns)
 	return timeout_ns - (int64_t)(ke_query_interrupt_time() - begun_ns);
 }
 
-/* TDI_DISCONNECT_WAIT, for at most timeout_ns: then STATUS_IO_TIMEOUT. PASSIVE_LEVEL, a thread. */
+/*
+ * TDI_DISCONNECT_WAIT, for at most timeout_ns. STATUS_SUCCESS: the endpoint's connection, if it had
+ * any, is over, for whatever reason. STATUS_IO_TIMEOUT: it is not. STATUS_INVALID_DEVICE_REQUEST:
+ * somebody waits already. PASSIVE_LEVEL, a thread.
+ */
 ntstatus tdi_wait_for_end(struct file_object *connection, int64_t timeout_ns);
 
 struct tdi_stream {

@@ -14,6 +14,7 @@ void register_suites(void)
 	register_verifier_request_suite();
 	register_send_suite();
 	register_window_suite();
+	register_receive_suite();
 	register_counters_suite();
 	register_link_suites();
 }

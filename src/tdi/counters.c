@@ -32,6 +32,26 @@ static const struct stat_counter flow_control_counters[] = {
 	{"sent_bytes", STAT_COUNTER, TDI_FLOW_SENT_BYTES, "bytes", "bytes taken, of all pieces"},
 };
 
+static const struct stat_counter receive_counters[] = {
+	{"indicated", STAT_COUNTER, TDI_COUNTS_INDICATED, "events", "data shown to be copied"},
+	{"chained", STAT_COUNTER, TDI_COUNTS_CHAINED, "events", "data shown to be lent"},
+	{"refused", STAT_COUNTER, TDI_COUNTS_REFUSED, "events",
+	 "of the first, those that left a rest with the transport"},
+	{"receives", STAT_COUNTER, TDI_COUNTS_RECEIVES, "requests",
+	 "receives that were started to make it go on"},
+	{"received", STAT_COUNTER, TDI_COUNTS_RECEIVED, "requests",
+	 "of these, those that are over"},
+	{"taken_bytes", STAT_COUNTER, TDI_COUNTS_TAKEN, "bytes", "bytes that have come in"},
+	{"copied_bytes", STAT_COUNTER, TDI_COUNTS_COPIED, "bytes", "of these, those in copies"},
+	{"lent_bytes", STAT_COUNTER, TDI_COUNTS_LENT, "bytes", "and those in loans"},
+	{"loans", STAT_COUNTER, TDI_COUNTS_LOANS, "loans", "loans that were taken"},
+	{"consumed_bytes", STAT_COUNTER, TDI_COUNTS_CONSUMED, "bytes",
+	 "bytes that are gone again: read, or thrown away"},
+	{"discarded_bytes", STAT_COUNTER, TDI_COUNTS_DISCARDED, "bytes",
+	 "of these, those that nobody had read at the close"},
+	{"returned", STAT_COUNTER, TDI_COUNTS_RETURNED, "loans", "loans that were given back"},
+};
+
 /* By position in the tables. Every end of a synchronous send has a sample. */
 static const struct stat_law send_sync_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
 static const struct stat_law send_async_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, false}};
@@ -39,6 +59,17 @@ static const struct stat_law flow_control_laws[] = {
 	{TDI_FLOW_POSTED, TDI_FLOW_CALLED_BACK, true},	{TDI_FLOW_PIECES, TDI_FLOW_ANSWERED, true},
 	{TDI_FLOW_ANSWERED, TDI_FLOW_REFUSED, false},	{TDI_FLOW_ANSWERED, TDI_FLOW_SHORT, false},
 	{TDI_FLOW_CALLED_BACK, TDI_FLOW_FAILED, false},
+};
+
+static const struct stat_law receive_laws[] = {
+	{TDI_COUNTS_INDICATED, TDI_COUNTS_REFUSED, false},
+	{TDI_COUNTS_RECEIVES, TDI_COUNTS_RECEIVED, true},
+	{TDI_COUNTS_TAKEN, TDI_COUNTS_COPIED, false},
+	{TDI_COUNTS_TAKEN, TDI_COUNTS_LENT, false},
+	{TDI_COUNTS_CHAINED, TDI_COUNTS_LOANS, false},
+	{TDI_COUNTS_TAKEN, TDI_COUNTS_CONSUMED, true},
+	{TDI_COUNTS_CONSUMED, TDI_COUNTS_DISCARDED, false},
+	{TDI_COUNTS_LOANS, TDI_COUNTS_RETURNED, true},
 };
 
 const struct stat_table tdi_send_sync_table = {
@@ -69,6 +100,16 @@ const struct stat_table tdi_flow_control_table = {
 	.value_count = TDI_FLOW_VALUES,
 	.counters = flow_control_counters,
 	.laws = flow_control_laws,
+};
+
+const struct stat_table tdi_receive_table = {
+	.room = "receive",
+	.object = "connection",
+	.counter_count = sizeof(receive_counters) / sizeof(receive_counters[0]),
+	.law_count = sizeof(receive_laws) / sizeof(receive_laws[0]),
+	.value_count = TDI_RECEIVE_COUNTERS,
+	.counters = receive_counters,
+	.laws = receive_laws,
 };
 
 uint64_t tdi_count_begin(struct stat_block *block, uint32_t every)

@@ -33,6 +33,24 @@ enum {
 };
 
 extern const struct stat_table tdi_flow_control_table;
+/* What a receive queue counts in a block of its own, under its lock. */
+enum tdi_receive_counter {
+	TDI_COUNTS_INDICATED,
+	TDI_COUNTS_CHAINED,
+	TDI_COUNTS_REFUSED,
+	TDI_COUNTS_RECEIVES,
+	TDI_COUNTS_RECEIVED,
+	TDI_COUNTS_TAKEN,
+	TDI_COUNTS_COPIED,
+	TDI_COUNTS_LENT,
+	TDI_COUNTS_LOANS,
+	TDI_COUNTS_CONSUMED,
+	TDI_COUNTS_DISCARDED,
+	TDI_COUNTS_RETURNED,
+	TDI_RECEIVE_COUNTERS
+};
+
+extern const struct stat_table tdi_receive_table;
 
 /*
  * How many of the asynchronous sends are timed: reading the clock twice costs as much as all the

@@ -11,8 +11,9 @@
  * endpoint is associated, before an accept has completed.
  *
  * Memory. Of what a peer has sent and nobody has read, a stream holds up to `limit` bytes of each
- * kind in copies, rounded up to whole slabs, and besides what the transport lends, which is bounded
- * by the transport (tcp: 256 KiB; link: its window). After that the peer has to stop.
+ * kind in copies, those between two loans rounded up to whole slabs, and besides what the transport
+ * lends, which is bounded by the transport (tcp: 256 KiB; link: its window). After that the peer
+ * has to stop.
  *
  * Sources: the Tdinal design (objects, daemon and client mode, the four handlers, TSDU queue,
  * sends), the first seed thread (TDI_SEND_NON_BLOCKING, ClientEventSendPossible).
@@ -98,7 +99,16 @@ enum {
 	TDI_QUEUE_BYTES = 256 * 1024, /* the usual limit */
 };
 
-struct tdi_tsdu; /* tsdu.c */
+/* A piece of what has come: bytes behind this header, or the transport's, which it names. */
+struct tdi_tsdu {
+	struct list_entry entry;
+	enum tdi_tsdu_kind kind;
+	uint32_t offset;       /* of the first unread byte, behind the header or in `mdl` */
+	uint32_t length;       /* unread bytes */
+	uint32_t capacity;     /* DAT, BUF: bytes behind the header */
+	const struct mdl *mdl; /* MDL: the first that has unread bytes; more may follow it */
+	void *descriptor;      /* MDL: for tdi_return_chained_receives */
+};
 
 /* Called when something has come, or the end, at up to DISPATCH; must not wait. */
 typedef void tdi_queue_changed(void *context);
@@ -111,10 +121,15 @@ struct tdi_receive_queue {
 	uint32_t copied; /* bytes in DAT and BUF, not consumed; with those of `receiving` */
 	uint32_t lent;	 /* bytes in MDL, not consumed */
 	bool refused;	 /* the transport keeps a rest until it gets a TDI_RECEIVE */
-	bool receiving;	 /* a TDI_RECEIVE of the queue's is under way */
 	bool closed;	 /* takes nothing any more */
 	ntstatus end;	 /* STATUS_SUCCESS, or why nothing more will come */
 	struct list_entry tsdus;
+	struct tdi_tsdu *receiving; /* that a TDI_RECEIVE of the queue's fills, or NULL */
+	struct tdi_tsdu spare;	    /* for a loan when there is no pool */
+	bool spare_used;
+	bool retried;	     /* the timer was set, once at least */
+	struct ktimer retry; /* for a TDI_RECEIVE when there was no pool */
+	struct kdpc retry_dpc;
 	tdi_queue_changed *changed;
 	void *context;
 	struct stat_block counters;
@@ -139,7 +154,10 @@ void tdi_queue_consume(struct tdi_receive_queue *queue, uint32_t length);
 /* Copies and consumes up to `length` bytes: how many, or the negative status of peek; 0: none. */
 int64_t tdi_queue_read(struct tdi_receive_queue *queue, void *buffer, uint32_t length);
 
-/* The four handlers' work, for the queue that the data is for: see tdi_ind_receive and _chained_.
+/*
+ * The four handlers' work, for the queue that the data is for: see tdi_ind_receive and _chained_.
+ * Want of pool delays data, and loses none but in one case, which is told: if there is none for
+ * two loans at the same time, the queue ends with STATUS_INSUFFICIENT_RESOURCES.
  */
 ntstatus tdi_queue_receive(struct tdi_receive_queue *queue, uint32_t bytes_indicated,
 			   uint32_t bytes_available, uint32_t *bytes_taken, const void *tsdu);

@@ -34,6 +34,12 @@ const struct lab_stage lab_stages[] = {
 	 "send_window.c",
 	 "tdi/stream.h",
 	 {"src/tdi/send_window.c"}},
+	{6,
+	 "06-receive",
+	 "a bounded queue of what comes, loans, backpressure",
+	 "receive.c",
+	 "tdi/stream.h",
+	 {"src/tdi/tsdu.c", "src/tdi/receive.c"}},
 	{.name = NULL},
 };
 

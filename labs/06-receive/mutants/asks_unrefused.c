@@ -1,0 +1,19 @@
+/* Breaks rule 6: makes a TDI_RECEIVE whenever there is room, and so shuts the events off. */
+static bool prepare_receive(struct tdi_receive_queue *queue)
+{
+	struct tdi_tsdu *tsdu;
+
+	if (queue->receiving != NULL || takes_no_more(queue) || queue->copied > queue->limit / 2)
+		return false;
+	tsdu = allocate_copy(SLAB_ROOM);
+	if (tsdu == NULL) {
+		retry_later(queue);
+		return false;
+	}
+	tsdu->length = smaller(queue->limit - queue->copied, tsdu->capacity);
+	queue->copied += tsdu->length;
+	queue->refused = false;
+	queue->receiving = tsdu;
+	count(queue, TDI_COUNTS_RECEIVES, 1);
+	return true;
+}

@@ -42,9 +42,15 @@ static unsigned count_requests(const struct io_csq *csq)
 /* Whether only the file is left of a life, and those who wait for that. Lock held. */
 static bool is_over(const struct tdi_connection *connection)
 {
-	return connection->state == TDI_STATE_DISCONNECTED && connection->loans == 0 &&
+	return connection->state == TDI_STATE_DISCONNECTED &&
 	       connection->users == 1 + count_requests(&connection->establishing) +
 					    count_requests(&connection->waiting);
+}
+
+/* And nothing of it is lent, which would be credited to the next. */
+static bool can_renew(const struct tdi_connection *connection)
+{
+	return is_over(connection) && connection->loans == 0;
 }
 
 /* Begins the connect or listen that is queued, unless it has been given up. Gives the lock back. */
@@ -79,7 +85,7 @@ static void start_and_unlock(struct tdi_connection *connection, kirql irql)
 
 void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql)
 {
-	if (connection->state == TDI_STATE_DISCONNECTED && !is_over(connection)) {
+	if (connection->state == TDI_STATE_DISCONNECTED && !can_renew(connection)) {
 		connection->restarting = true; /* who drops the last user of the life goes on */
 		ke_release_spin_lock(&connection->lock, irql);
 	} else {
@@ -90,7 +96,7 @@ void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql
 bool tdi_provider_can_begin(const struct tdi_connection *connection)
 {
 	return connection->state != TDI_STATE_DISCONNECTED ||
-	       (is_over(connection) && is_list_empty(&connection->establishing.irps));
+	       (can_renew(connection) && is_list_empty(&connection->establishing.irps));
 }
 
 /* A life is over: tells those who wait for it, then begins the next if one was asked for. */
@@ -110,7 +116,7 @@ static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql
 		ke_release_spin_lock(&connection->lock, irql);
 		tdi_provider_complete(&completed);
 		tdi_provider_drop(connection); /* and comes here again */
-	} else if (connection->restarting) {
+	} else if (connection->restarting && can_renew(connection)) {
 		start_and_unlock(connection, irql);
 	} else {
 		ke_release_spin_lock(&connection->lock, irql);

@@ -10,8 +10,9 @@
  * release is on its way, `receive_ended` when the peer's last byte has been received.
  *
  * A new life. A connection that is DISCONNECTED is over when nobody uses it but its file and the
- * requests that wait for just that. Then it can begin again: a connect or listen that came before
- * waits in `establishing` (`restarting`), and whoever drops the last user starts it.
+ * requests that wait for just that. Then, and when what it has lent is back, it can begin again: a
+ * connect or listen that came before waits in `establishing` (`restarting`), and whoever drops the
+ * last user starts it.
  *
  * One lock. `lock` guards everything in the structure and in what the transport adds to it. No
  * request is completed and no callback runs with it held.

@@ -48,6 +48,13 @@ const struct verifier_rule verifier_rules[] = {
 	 "the event and the status block are on its stack."},
 	{"MDL-MISUSE", "01-request", "Pages are unlocked once for each time they were locked."},
 
+	/* ---- What events show and lend ---- */
+	{"RX-TAKEN-TOO-MUCH", "06-receive",
+	 "A receive handler takes at most the bytes that it was shown, for only these can be "
+	 "looked at."},
+	{"RX-LOAN-MISUSE", "06-receive",
+	 "What a chained receive handler has kept is returned before its endpoint is closed."},
+
 	/* ---- Memory and references ---- */
 	{"REF-UNDERFLOW", "03-send-async",
 	 "Each reference is dropped once, and only who holds one may add another."},

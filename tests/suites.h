@@ -2,6 +2,8 @@
 #ifndef XPORT_TESTS_SUITES_H
 #define XPORT_TESTS_SUITES_H
 
+struct ground;
+
 void register_suites(void);
 
 void register_ke_suite(void);
@@ -15,9 +17,11 @@ void register_receive_suite(void);
 void register_stat_suite(void);
 void register_counters_suite(void);
 void register_link_suites(void);
-void register_tcp_suites(void);	       /* host only */
-void register_tcp_refusal_suite(void); /* host only */
-void register_publish_suite(void);     /* host only */
-void register_read_suite(void);	       /* host only */
+void register_stream_suite(const struct ground *more); /* also on this transport; or NULL */
+void register_stream_tcp_suite(void);		       /* host only: the same, on tcp too */
+void register_tcp_suites(void);			       /* host only */
+void register_tcp_refusal_suite(void);		       /* host only */
+void register_publish_suite(void);		       /* host only */
+void register_read_suite(void);			       /* host only */
 
 #endif

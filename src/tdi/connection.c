@@ -7,7 +7,7 @@
  * caller's stack.
  */
 #include "tdi/counters.h"
-#include "tdi/tdi.h"
+#include "tdi/stream.h"
 
 struct call {
 	struct irp *irp;
@@ -29,21 +29,32 @@ static ntstatus begin_call(struct call *call, struct file_object *file)
 	return call->irp != NULL ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
 }
 
-/* Sends the request, waits, frees it. What it was cancelled for is a timeout to the caller. */
-static ntstatus finish_call(struct call *call, struct file_object *file, int64_t timeout_ns)
+/* Sends the request, waits, frees it: its status. *expired: it was cancelled, for it took too long.
+ */
+static ntstatus run_call(struct call *call, struct file_object *file, int64_t timeout_ns,
+			 bool *expired)
 {
-	bool expired = false;
 	ntstatus status;
 
 	io_call_driver(io_get_related_device_object(file), call->irp);
-	if (ke_wait_for_single_object(&call->done, timeout_ns) == STATUS_TIMEOUT) {
-		expired = true;
+	*expired = ke_wait_for_single_object(&call->done, timeout_ns) == STATUS_TIMEOUT;
+	if (*expired) {
 		io_cancel_irp(call->irp);
 		ke_wait_for_single_object(&call->done, KE_WAIT_FOREVER);
 	}
 	status = call->irp->io_status.status;
 	io_free_irp(call->irp);
-	return expired && status == STATUS_CANCELLED ? STATUS_IO_TIMEOUT : status;
+	*expired = *expired && status == STATUS_CANCELLED;
+	return status;
+}
+
+/* What it was cancelled for is a timeout to the caller. */
+static ntstatus finish_call(struct call *call, struct file_object *file, int64_t timeout_ns)
+{
+	bool expired;
+	ntstatus status = run_call(call, file, timeout_ns, &expired);
+
+	return expired ? STATUS_IO_TIMEOUT : status;
 }
 
 static ntstatus call_major(struct file_object *file, enum irp_major_function major,
@@ -190,6 +201,22 @@ ntstatus tdi_disconnect(struct file_object *connection, uint32_t flags)
 		return status;
 	tdi_build_disconnect(call.irp, connection, call_done, &call, flags);
 	return finish_call(&call, connection, KE_WAIT_FOREVER);
+}
+
+/* The reason for an end may be any status, so that none tells whether this is one. */
+ntstatus tdi_wait_for_end(struct file_object *connection, int64_t timeout_ns)
+{
+	struct call call;
+	ntstatus status = begin_call(&call, connection);
+	bool expired;
+
+	if (!nt_success(status))
+		return status;
+	tdi_build_disconnect(call.irp, connection, call_done, &call, TDI_DISCONNECT_WAIT);
+	status = run_call(&call, connection, timeout_ns, &expired);
+	if (expired)
+		return STATUS_IO_TIMEOUT;
+	return status == STATUS_INVALID_DEVICE_REQUEST ? status : STATUS_SUCCESS;
 }
 
 ntstatus tdi_query_information(struct file_object *file, enum tdi_query_type type, void *buffer,

@@ -20,6 +20,23 @@ static const struct stat_counter send_async_counters[] = {
 	 "from handing over to the callback, of every 16th send"},
 };
 
+static const struct stat_counter daemon_counters[] = {
+	{"called", STAT_COUNTER, TDI_DAEMON_CALLED, "calls", "peers that called"},
+	{"refused", STAT_COUNTER, TDI_DAEMON_REFUSED, "calls",
+	 "of these, those that found the backlog used up, or the daemon stopping"},
+	{"accepted", STAT_COUNTER, TDI_DAEMON_ACCEPTED, "calls",
+	 "of those that called, those for which an accept request was given"},
+	{"settled", STAT_COUNTER, TDI_DAEMON_SETTLED, "calls",
+	 "of these, those whose accept request has completed"},
+	{"failed", STAT_COUNTER, TDI_DAEMON_FAILED, "calls", "of these, those with an error"},
+	{"established", STAT_COUNTER, TDI_DAEMON_ESTABLISHED, "connections",
+	 "of those that have completed, those that stood"},
+	{"taken", STAT_COUNTER, TDI_DAEMON_TAKEN, "connections",
+	 "of these, those that were given to the client"},
+	{"dropped", STAT_COUNTER, TDI_DAEMON_DROPPED, "connections",
+	 "of those that stood, those that nobody had taken when the daemon was stopped"},
+};
+
 static const struct stat_counter flow_control_counters[] = {
 	{"posted", STAT_COUNTER, TDI_FLOW_POSTED, "sends", "sends that were given to the window"},
 	{"pieces", STAT_COUNTER, TDI_FLOW_PIECES, "pieces", "pieces of them that were begun"},
@@ -55,6 +72,16 @@ static const struct stat_counter receive_counters[] = {
 /* By position in the tables. Every end of a synchronous send has a sample. */
 static const struct stat_law send_sync_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, true}};
 static const struct stat_law send_async_laws[] = {{0, 1, true}, {1, 2, false}, {1, 4, false}};
+static const struct stat_law daemon_laws[] = {
+	{TDI_DAEMON_CALLED, TDI_DAEMON_REFUSED, false},
+	{TDI_DAEMON_CALLED, TDI_DAEMON_ACCEPTED, false},
+	{TDI_DAEMON_ACCEPTED, TDI_DAEMON_SETTLED, true},
+	{TDI_DAEMON_SETTLED, TDI_DAEMON_FAILED, false},
+	{TDI_DAEMON_SETTLED, TDI_DAEMON_ESTABLISHED, false},
+	{TDI_DAEMON_ESTABLISHED, TDI_DAEMON_TAKEN, false},
+	{TDI_DAEMON_ESTABLISHED, TDI_DAEMON_DROPPED, false},
+};
+
 static const struct stat_law flow_control_laws[] = {
 	{TDI_FLOW_POSTED, TDI_FLOW_CALLED_BACK, true},	{TDI_FLOW_PIECES, TDI_FLOW_ANSWERED, true},
 	{TDI_FLOW_ANSWERED, TDI_FLOW_REFUSED, false},	{TDI_FLOW_ANSWERED, TDI_FLOW_SHORT, false},
@@ -90,6 +117,16 @@ const struct stat_table tdi_send_async_table = {
 	.value_count = VALUES,
 	.counters = send_async_counters,
 	.laws = send_async_laws,
+};
+
+const struct stat_table tdi_daemon_table = {
+	.room = "connection",
+	.object = "daemon",
+	.counter_count = sizeof(daemon_counters) / sizeof(daemon_counters[0]),
+	.law_count = sizeof(daemon_laws) / sizeof(daemon_laws[0]),
+	.value_count = TDI_DAEMON_VALUES,
+	.counters = daemon_counters,
+	.laws = daemon_laws,
 };
 
 const struct stat_table tdi_flow_control_table = {

@@ -17,6 +17,20 @@ enum { TDI_COUNTS_SEND_SYNC, TDI_COUNTS_SEND_ASYNC };
 
 extern const struct stat_table tdi_send_sync_table;
 extern const struct stat_table tdi_send_async_table;
+extern const struct stat_table tdi_daemon_table;
+
+/* A daemon's counts, each written with the daemon's lock held. */
+enum {
+	TDI_DAEMON_CALLED,
+	TDI_DAEMON_REFUSED,
+	TDI_DAEMON_ACCEPTED,
+	TDI_DAEMON_SETTLED,
+	TDI_DAEMON_FAILED,
+	TDI_DAEMON_ESTABLISHED,
+	TDI_DAEMON_TAKEN,
+	TDI_DAEMON_DROPPED,
+	TDI_DAEMON_VALUES,
+};
 
 /* What a send window counts, under its lock; of the sends, only those that wait in it. */
 enum {
@@ -33,6 +47,7 @@ enum {
 };
 
 extern const struct stat_table tdi_flow_control_table;
+
 /* What a receive queue counts in a block of its own, under its lock. */
 enum tdi_receive_counter {
 	TDI_COUNTS_INDICATED,

@@ -2,8 +2,7 @@
  * Stages 04 to 06: the client's end of a connection, as a stream that nobody waits in.
  *
  *   send_window.c       04  sends that take only what room there is, and go on when there is more
- *   connection.c,
- *   daemon.c            05  streams and how they begin: by calling a peer, or at a daemon's door
+ *   stream.c, daemon.c  05  streams and how they begin: by calling a peer, or at a daemon's door
  *   receive.c, tsdu.c   06  what comes is taken in by event handlers, into a bounded queue
  *
  * A stream is the ConnectionContext of its endpoint: so it is what the event handlers are given,
@@ -182,12 +181,28 @@ ntstatus tdi_set_receive_handlers(struct file_object *address);
 
 struct tdi_daemon;
 
+/* How much is left of a wait that has begun then. Any IRQL. */
+static inline int64_t tdi_time_left(uint64_t begun_ns, int64_t timeout_ns)
+{
+	if (timeout_ns == KE_WAIT_FOREVER)
+		return KE_WAIT_FOREVER;
+	return timeout_ns - (int64_t)(ke_query_interrupt_time() - begun_ns);
+}
+
+/*
+ * TDI_DISCONNECT_WAIT, for at most timeout_ns. STATUS_SUCCESS: the endpoint's connection, if it had
+ * any, is over, for whatever reason. STATUS_IO_TIMEOUT: it is not. STATUS_INVALID_DEVICE_REQUEST:
+ * somebody waits already. PASSIVE_LEVEL, a thread.
+ */
+ntstatus tdi_wait_for_end(struct file_object *connection, int64_t timeout_ns);
+
 struct tdi_stream {
 	struct file_object file;
 	struct tdi_send_window window;
 	struct tdi_receive_queue normal;
 	struct tdi_receive_queue expedited;
-	struct transport_address remote;
+	struct transport_address remote; /* the last peer; none yet: all zero */
+	struct kspin_lock lock;		 /* of the watcher */
 	struct kevent changed; /* synchronization: data or an end has come since the last wait */
 	tdi_queue_changed *watcher;
 	void *watcher_context;
@@ -220,11 +235,17 @@ void tdi_delete_stream(struct tdi_stream *stream);
  */
 void tdi_watch_stream(struct tdi_stream *stream, tdi_queue_changed *watcher, void *context);
 
-/* Waits for some bytes of normal data: how many, or a negative status. STATUS_IO_TIMEOUT. */
+/*
+ * Waits for some bytes of normal data: how many, or a negative status. STATUS_IO_TIMEOUT. `length`
+ * at least 1. PASSIVE_LEVEL, a thread, and only one.
+ */
 int64_t tdi_stream_read(struct tdi_stream *stream, void *buffer, uint32_t length,
 			int64_t timeout_ns);
 
-/* Client mode: calls a peer. The errors of tdi_connect. A stream can call again when it is over. */
+/*
+ * Client mode: calls a peer. The errors of tdi_connect. A stream can call again when its connection
+ * is over, for which this waits, too; what is still unread of that is thrown away. PASSIVE_LEVEL.
+ */
 ntstatus tdi_connect_peer(struct tdi_stream *stream, const struct transport_address *remote,
 			  int64_t timeout_ns);
 

@@ -40,7 +40,8 @@
  *   CONNECT            a peer has called and nobody listens. With an endpoint for it, the handler
  *                      gives a TDI_ACCEPT request for that endpoint and returns
  *                      STATUS_MORE_PROCESSING_REQUIRED; any other status refuses the peer. Data of
- *                      the new connection may be shown before the accept has completed
+ *                      the new connection may be shown before the accept has completed; of one
+ *                      whose accept fails nothing is ever shown
  *   RECEIVE            data has come and no TDI_RECEIVE waits for it. See tdi_ind_receive
  *   CHAINED_RECEIVE    the same, in the transport's own memory. See tdi_ind_chained_receive. Data
  *                      is shown to one of the two: to the chained handler when there is much of it,

@@ -3,9 +3,9 @@
 
 #include "scenarios.h"
 
-static const struct sim_scenario *const lists[] = {request_scenarios, send_scenarios,
-						   flow_scenarios,    receive_scenarios,
-						   link_scenarios,    canary_scenarios};
+static const struct sim_scenario *const lists[] = {
+	request_scenarios, send_scenarios, flow_scenarios,  connection_scenarios,
+	receive_scenarios, link_scenarios, canary_scenarios};
 
 const struct sim_scenario *next_scenario(const struct sim_scenario *scenario)
 {

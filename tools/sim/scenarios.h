@@ -7,6 +7,7 @@
 extern const struct sim_scenario request_scenarios[];
 extern const struct sim_scenario send_scenarios[];
 extern const struct sim_scenario flow_scenarios[];
+extern const struct sim_scenario connection_scenarios[];
 extern const struct sim_scenario receive_scenarios[];
 extern const struct sim_scenario link_scenarios[];
 extern const struct sim_scenario canary_scenarios[];

@@ -1,0 +1,18 @@
+/* Breaks rule 3: ends what this side sends when the peer ends what it sends. */
+static void disconnected(void *event_context, void *connection_context, uint32_t flags,
+			 ntstatus reason)
+{
+	struct tdi_stream *stream = connection_context;
+
+	(void)event_context;
+	if (flags == TDI_DISCONNECT_RELEASE) {
+		reason = STATUS_GRACEFUL_DISCONNECT;
+		tdi_end_send_window(
+			&stream->window,
+			STATUS_GRACEFUL_DISCONNECT); /* the event itself will not come */
+	} else {
+		tdi_end_send_window(&stream->window, reason);
+	}
+	tdi_end_receive_queue(&stream->normal, reason);
+	tdi_end_receive_queue(&stream->expedited, reason);
+}

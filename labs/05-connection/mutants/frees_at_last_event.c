@@ -1,0 +1,17 @@
+/* Breaks rule 5: takes the last event for the end of the stream. */
+static void disconnected(void *event_context, void *connection_context, uint32_t flags,
+			 ntstatus reason)
+{
+	struct tdi_stream *stream = connection_context;
+
+	(void)event_context;
+	if (flags == TDI_DISCONNECT_RELEASE) {
+		reason = STATUS_GRACEFUL_DISCONNECT;
+		tdi_window_send_possible(&stream->window); /* the event itself will not come */
+	} else {
+		tdi_end_send_window(&stream->window, reason);
+	}
+	tdi_end_receive_queue(&stream->normal, reason);
+	tdi_end_receive_queue(&stream->expedited, reason);
+	ex_free_pool(stream);
+}

@@ -1,0 +1,17 @@
+/* Breaks rule 2: takes the peer's release for the end of the stream, with what is unread. */
+static void disconnected(void *event_context, void *connection_context, uint32_t flags,
+			 ntstatus reason)
+{
+	struct tdi_stream *stream = connection_context;
+
+	(void)event_context;
+	if (flags == TDI_DISCONNECT_RELEASE) {
+		tdi_close_receive_queue(&stream->normal);
+		reason = STATUS_GRACEFUL_DISCONNECT;
+		tdi_window_send_possible(&stream->window); /* the event itself will not come */
+	} else {
+		tdi_end_send_window(&stream->window, reason);
+	}
+	tdi_end_receive_queue(&stream->normal, reason);
+	tdi_end_receive_queue(&stream->expedited, reason);
+}

@@ -98,8 +98,14 @@ static void connection_ready(struct kdpc *dpc, void *context)
 		taken.ready = KE_HOST_READABLE | KE_HOST_WRITABLE;
 	if (taken.ready & KE_HOST_ERROR)
 		attend_errors(connection);
-	if (taken.ready & KE_HOST_READABLE)
-		tdi_provider_run_pump(&connection->base, &connection->base.receive_pump);
+	if (taken.ready & KE_HOST_READABLE) {
+		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+
+		connection->readable = true;
+		connection->hung_up |= (taken.ready & KE_HOST_HANGUP) != 0;
+		tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.receive_pump,
+						 irql);
+	}
 	/* News of returned pages lets a send that was put off go on, as room does. */
 	if (taken.ready & (KE_HOST_WRITABLE | KE_HOST_ERROR)) {
 		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
@@ -142,7 +148,8 @@ bool tcp_attach(struct tcp_connection *connection, int fd)
 		connection->fd = fd;
 		connection->zerocopy = tcp_socket_is_direct(fd);
 		connection->acknowledged_base = tcp_acknowledged_bytes(fd);
-		connection->writable = true;
+		connection->writable = connection->readable = true;
+		connection->hung_up = false;
 		tcp_set_nagle(fd, connection->nagle);
 		ke_connect_interrupt(&connection->interrupt, connection_interrupted, connection,
 				     connection->ready_dpc.processor);

@@ -95,6 +95,8 @@ struct tcp_connection {
 	bool end_sent; /* the end of the stream is behind all that the kernel has taken */
 	bool watched;
 	bool writable; /* as far as is known: the kernel has not refused since it said so */
+	bool readable; /* likewise: no read has found the kernel empty since */
+	bool hung_up;  /* the end of the stream has come: reads go on until they find it */
 	bool nagle;
 	bool ack_timer_armed;
 	struct ktimer ack_timer;

@@ -1,6 +1,10 @@
 /*
  * Receiving: one system call for each receive request that waits, right into its buffers; or, where
  * none waits and the client has handlers, one for each chunk.
+ *
+ * A read that brings less than it had room for has emptied the kernel, and the interrupt will tell
+ * of more: so there is no second read that finds nothing (`readable`). Only the end of the stream
+ * can be behind the data unseen, if the interrupt told of both at once; then reads go on.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -9,13 +13,17 @@
 
 enum { MAXIMUM_PIECES = 64 };
 
-/* Reads into the request's buffers: how many bytes, 0 at the end of the stream, -1 and errno. */
-static ssize_t read_socket(int fd, const struct irp *irp, size_t length)
+/*
+ * Reads into the request's buffers: how many bytes, 0 at the end of the stream, -1 and errno.
+ * *room: how many it could have been.
+ */
+static ssize_t read_socket(int fd, const struct irp *irp, size_t length, size_t *room)
 {
 	struct iovec pieces[MAXIMUM_PIECES];
 	struct msghdr message = {.msg_iov = pieces};
 	ssize_t bytes;
 
+	*room = 0;
 	for (const struct mdl *mdl = irp->mdl_address;
 	     mdl != NULL && length > 0 && message.msg_iovlen < MAXIMUM_PIECES; mdl = mdl->next) {
 		struct iovec *piece = &pieces[message.msg_iovlen];
@@ -25,6 +33,7 @@ static ssize_t read_socket(int fd, const struct irp *irp, size_t length)
 		if (piece->iov_len > length)
 			piece->iov_len = length;
 		length -= piece->iov_len;
+		*room += piece->iov_len;
 		message.msg_iovlen += piece->iov_len > 0; /* else 0 bytes would mean the end */
 	}
 	do {
@@ -49,8 +58,10 @@ static bool is_reset(const struct tcp_connection *connection)
 	return !connection->end_sent && tcp_socket_is_closed(connection->fd);
 }
 
-static void note_received(struct tcp_connection *connection, ssize_t bytes)
+/* `room`: how many bytes it could have been. */
+static void note_received(struct tcp_connection *connection, ssize_t bytes, size_t room)
 {
+	connection->readable |= bytes == (ssize_t)room || (bytes > 0 && connection->hung_up);
 	stat_count(&connection->counters, TCP_RECEIVE_CALLS, 1);
 	if (bytes <= 0)
 		return;
@@ -68,13 +79,15 @@ static void receive_into(struct tcp_connection *connection, struct irp *irp,
 		tdi_parameters(io_get_current_irp_stack_location(irp), tdi_request_receive)
 			->receive_length;
 	ssize_t bytes;
+	size_t room;
 	int error;
 
+	connection->readable = false; /* before the call, lest its news be forgotten after it */
 	ke_release_spin_lock(&base->lock, DISPATCH_LEVEL);
-	bytes = read_socket(connection->fd, irp, length);
+	bytes = read_socket(connection->fd, irp, length, &room);
 	error = errno;
 	ke_acquire_spin_lock(&base->lock);
-	note_received(connection, bytes);
+	note_received(connection, bytes, room);
 	if (bytes > 0) {
 		base->blocked[TDI_NORMAL] = false;
 		tdi_provider_finish(completed, irp, STATUS_SUCCESS, (uintptr_t)bytes);
@@ -87,6 +100,7 @@ static void receive_into(struct tcp_connection *connection, struct irp *irp,
 		tdi_provider_finish(completed, irp, STATUS_GRACEFUL_DISCONNECT, 0);
 		base->peer_ended = true;
 	} else if (error == EFAULT) { /* its own fault; nothing has been taken */
+		connection->readable = true;
 		tdi_provider_finish(completed, irp, STATUS_INVALID_USER_BUFFER, 0);
 		base->receive_pump.again = true;
 	} else if (error == EAGAIN || base->state == TDI_STATE_DISCONNECTED) {
@@ -139,13 +153,14 @@ static void read_chunk(struct tcp_connection *connection, struct list_entry *com
 
 	if (chunk == NULL)
 		return; /* what is lent comes back, or the timer */
+	connection->readable = false;
 	ke_release_spin_lock(&base->lock, DISPATCH_LEVEL);
 	do {
 		bytes = recv(connection->fd, chunk->bytes, TCP_CHUNK_BYTES, MSG_DONTWAIT);
 	} while (bytes < 0 && errno == EINTR);
 	error = errno;
 	ke_acquire_spin_lock(&base->lock);
-	note_received(connection, bytes);
+	note_received(connection, bytes, TCP_CHUNK_BYTES);
 	if (bytes > 0 && base->state == TDI_STATE_CONNECTED) {
 		chunk->arrival.mdl.mapped_system_va = chunk->bytes;
 		chunk->arrival.mdl.byte_count = (uint32_t)bytes;
@@ -168,7 +183,7 @@ void tcp_receive_step(struct tdi_connection *base, struct list_entry *completed)
 	struct tcp_connection *connection = tcp_connection_of(base);
 	struct irp *irp = NULL;
 
-	if (base->state != TDI_STATE_CONNECTED || base->peer_ended)
+	if (base->state != TDI_STATE_CONNECTED || base->peer_ended || !connection->readable)
 		return;
 	if (base->unread_bytes[TDI_NORMAL] == 0)
 		irp = io_csq_remove_next_irp(&base->receives[TDI_NORMAL]);

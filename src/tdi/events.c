@@ -1,6 +1,9 @@
 /*
  * The handlers of an address, and who is in one.
  *
+ * Whether there is a handler is a question that is asked for every arrival, so it can be answered
+ * without the lock; what the answer is worth, the call finds out.
+ *
  * A call reads the handler and counts itself, under one hold of the lock, and runs with no lock.
  * So the close of the address can wait for the calls that have begun, and none begins after it: the
  * client may free what its handlers use as soon as the close has completed. Connections outlive
@@ -10,11 +13,7 @@
 
 bool tdi_has_handler(struct tdi_address *address, enum tdi_event_type type)
 {
-	kirql irql = ke_acquire_spin_lock(&address->events_lock);
-	bool has = address->events[type].handler != NULL;
-
-	ke_release_spin_lock(&address->events_lock, irql);
-	return has;
+	return (interlocked_read(&address->handled) >> type & 1) != 0;
 }
 
 bool tdi_enter_event(struct tdi_address *address, enum tdi_event_type type, struct tdi_event *event)
@@ -26,6 +25,16 @@ bool tdi_enter_event(struct tdi_address *address, enum tdi_event_type type, stru
 		address->calling++;
 	ke_release_spin_lock(&address->events_lock, irql);
 	return event->handler != NULL;
+}
+
+/* Lock held. */
+static void set_handler(struct tdi_address *address, enum tdi_event_type type,
+			tdi_event_handler *handler, void *context)
+{
+	int32_t others = interlocked_read(&address->handled) & ~(1 << type);
+
+	address->events[type] = (struct tdi_event){handler, context};
+	interlocked_exchange(&address->handled, handler != NULL ? others | 1 << type : others);
 }
 
 static ntstatus finish_close(struct tdi_address *address, struct irp *close_irp)
@@ -70,7 +79,7 @@ ntstatus tdi_set_event(struct tdi_address *address, const struct tdi_request_set
 	if (address->closed)
 		status = STATUS_INVALID_DEVICE_REQUEST;
 	else
-		address->events[set->type] = (struct tdi_event){set->handler, set->context};
+		set_handler(address, set->type, set->handler, set->context);
 	ke_release_spin_lock(&address->events_lock, irql);
 	if (nt_success(status) && set->type == TDI_EVENT_CONNECT && set->handler != NULL)
 		status = address->provider->ops->serve(address);
@@ -83,7 +92,7 @@ void tdi_end_events(struct tdi_address *address)
 
 	address->closed = true;
 	for (unsigned i = 0; i < TDI_EVENT_COUNT; i++)
-		address->events[i].handler = NULL;
+		set_handler(address, (enum tdi_event_type)i, NULL, NULL);
 	ke_release_spin_lock(&address->events_lock, irql);
 }
 

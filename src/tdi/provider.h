@@ -175,6 +175,7 @@ struct tdi_address {
 
 	struct kspin_lock events_lock; /* the last to be taken; guards the rest */
 	struct tdi_event events[TDI_EVENT_COUNT];
+	int32_t handled;  /* a bit for each type that has a handler; read without the lock */
 	uint32_t calling; /* handlers that have not returned */
 	bool closed;
 	struct irp *close_irp; /* IRP_MJ_CLOSE, completed when no handler is running */

@@ -14,6 +14,7 @@ enum {
 	KE_HOST_READABLE = 0x1, /* data, end of stream, or a connection to accept */
 	KE_HOST_WRITABLE = 0x2, /* room again after a write that was refused */
 	KE_HOST_ERROR = 0x4,	/* an error, or a message on the error queue */
+	KE_HOST_HANGUP = 0x8,	/* with readable: the end of the stream is behind what is there */
 };
 
 /*

@@ -47,6 +47,8 @@ static uint32_t translate(uint32_t epoll_events)
 		events |= KE_HOST_READABLE;
 	if (epoll_events & (EPOLLOUT | EPOLLHUP))
 		events |= KE_HOST_WRITABLE;
+	if (epoll_events & (EPOLLRDHUP | EPOLLHUP))
+		events |= KE_HOST_HANGUP;
 	if (epoll_events & EPOLLERR)
 		events |= KE_HOST_ERROR;
 	return events;

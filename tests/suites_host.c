@@ -11,6 +11,7 @@ void register_suites(void)
 	register_send_suite();
 	register_window_suite();
 	register_receive_suite();
+	register_wire_suite();
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();

@@ -345,7 +345,6 @@ static void walk_interfaces(struct walk *walk, struct lnet_ping_reply *reply)
 		walk_u64(walk, &reply->interfaces[i].nid);
 		walk_u32(walk, &reply->interfaces[i].status);
 		walk_u32(walk, &unused);
-		unused = 0;
 	}
 }
 

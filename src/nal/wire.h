@@ -21,7 +21,8 @@
  *
  * Decoding judges all that can be judged by the piece alone, and either finds it LNET_WIRE_GOOD or
  * says what is wrong with it. A peer that has sent anything else can't be followed any further: the
- * connection ends. The struct has what was read, for the report, except if the piece was short.
+ * connection ends. For the report the struct has what was read, also if that is refused; but of a
+ * piece that is short, or begins with another magic, nothing is told.
  *
  * Everything here is a pure function: any IRQL, no lock, no pool; it keeps neither the bytes nor
  * the struct, and bytes need no alignment.

@@ -104,7 +104,7 @@ static const struct piece {
 	{"empty-put", add_empty_put, false},
 };
 
-enum { PIECES = sizeof(pieces) / sizeof(pieces[0]), MESSAGES = 3 };
+enum { PIECES = sizeof(pieces) / sizeof(pieces[0]), FIRST_MESSAGE = 3 };
 
 /* ---- A capture: libpcap's format, a frame for each piece ----------------------------------- */
 
@@ -196,7 +196,7 @@ static int write_corpus(const char *folder)
 {
 	int failed = 0;
 
-	for (uint32_t i = MESSAGES; i < PIECES; i++) {
+	for (uint32_t i = FIRST_MESSAGE; i < PIECES; i++) {
 		struct bytes bytes = {.length = 0};
 
 		add_request(&bytes, LNET_HEADER_SWAPPED);
@@ -209,7 +209,7 @@ static int write_corpus(const char *folder)
 
 		add_request(&bytes, LNET_HEADER_SWAPPED != big);
 		add_hello(&bytes, LNET_HEADER_SWAPPED != big);
-		for (uint32_t i = MESSAGES; i < PIECES; i++)
+		for (uint32_t i = FIRST_MESSAGE; i < PIECES; i++)
 			pieces[i].add(&bytes, LNET_HEADER_SWAPPED != big);
 		failed |= write_stream(folder, big ? "all-big-endian" : "all", &bytes);
 	}

@@ -178,9 +178,13 @@ uint32_t ksock_encode_hello(void *buffer, const struct ksock_hello *hello, bool 
 
 enum { KSOCK_MSG_NOOP = 0xc0, KSOCK_MSG_LNET = 0xc1 };
 
+enum { SOCKNAL_KEEPALIVE_PING = 1 }; /* stands for no message; cookies begin behind it */
+
 /*
  * Zero-copy cookies: [0] asks for an ACK of this message, [1] is the ACK of another; 0: not so. A
- * NOOP has nothing to be acknowledged: in version 3 it can carry ACKs in both.
+ * NOOP has nothing to be acknowledged. It carries ACKs in both, in version 3: if [0] is the
+ * greater, of these two messages; if it is the smaller and not 0, of all from [0] to [1]. With
+ * SOCKNAL_KEEPALIVE_PING in [1] it only says that its sender is alive.
  */
 struct ksock_message_header {
 	uint32_t type;

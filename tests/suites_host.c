@@ -12,6 +12,7 @@ void register_suites(void)
 	register_window_suite();
 	register_receive_suite();
 	register_stream_tcp_suite();
+	register_wire_suite();
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();

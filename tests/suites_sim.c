@@ -17,6 +17,7 @@ void register_suites(void)
 	register_window_suite();
 	register_receive_suite();
 	register_stream_suite(NULL);
+	register_wire_suite();
 	register_counters_suite();
 	register_link_suites();
 }

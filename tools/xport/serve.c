@@ -3,8 +3,8 @@
  *
  * The life of a sender here, an intake:
  *
- *   accepted   the first thread takes the stream from the daemon, opens a partial file for it, and
- *              watches it
+ *   accepted   the first thread takes the stream from the daemon, opens a partial file for it,
+ *              watches it, and makes it ready
  *   waiting    nobody works on it. What comes is taken in by its stream's queue, as far as there is
  *              room; then the sender has to stop
  *   ready      its watcher, at DISPATCH_LEVEL, has put it on a list for the worker. `ready` sees to
@@ -347,10 +347,13 @@ static void take_in(struct serve *serve, struct tdi_stream *stream)
 	}
 	sha256_init(&intake->hash);
 	intake->begin_ns = intake->last_ns = ke_query_interrupt_time();
+	intake->ready = true; /* as if it were on the list: nobody ends it while the watch begins */
+	tdi_watch_stream(stream, stream_has_news, intake);
 	irql = ke_acquire_spin_lock(&serve->lock);
 	insert_tail_list(&serve->living, &intake->living);
+	intake->ready = false;
+	make_ready(intake); /* from then on it is the worker's */
 	ke_release_spin_lock(&serve->lock, irql);
-	tdi_watch_stream(stream, stream_has_news, intake); /* from then on it is the worker's */
 }
 
 /* How many there are; and for those who watch, that this process lives, and how far it is. */

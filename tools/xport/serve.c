@@ -52,6 +52,7 @@ struct serve {
 	struct kspin_lock lock;	  /* of the fields that follow, and the intakes' */
 	struct list_entry ready;  /* intakes with news */
 	struct list_entry living; /* all intakes */
+	uint64_t under_way;	  /* how many these are */
 	bool closing;		  /* there will be no more */
 	uint64_t bytes;		  /* in all */
 	uint64_t whole;		  /* files */
@@ -60,6 +61,7 @@ struct serve {
 	struct kevent drained;	  /* notification: closing, and no intake is left */
 
 	uint64_t looked_ns; /* when the worker last looked for silent senders; its own */
+	bool told;	    /* that there are too few descriptors; the first thread's own */
 };
 
 struct intake {
@@ -91,7 +93,7 @@ static void make_ready(struct intake *intake)
 	ke_set_event(&serve->news);
 }
 
-/* The stream's watcher: data or an end has come. At up to DISPATCH. */
+/* The stream's watcher: data or an end has come, or there is a rest. At up to DISPATCH. */
 static void stream_has_news(void *context)
 {
 	struct intake *intake = context;
@@ -119,7 +121,7 @@ static struct intake *next_ready(struct serve *serve)
 static bool nothing_left(struct serve *serve)
 {
 	kirql irql = ke_acquire_spin_lock(&serve->lock);
-	bool left = !serve->closing || !is_list_empty(&serve->living);
+	bool left = !serve->closing || serve->under_way > 0;
 
 	ke_release_spin_lock(&serve->lock, irql);
 	return !left;
@@ -194,6 +196,7 @@ static void end_intake(struct intake *intake, bool whole)
 		output_discard(&intake->output);
 	irql = ke_acquire_spin_lock(&serve->lock);
 	remove_entry_list(&intake->living);
+	serve->under_way--;
 	if (intake->ready)
 		remove_entry_list(&intake->entry);
 	*(whole ? &serve->whole : &serve->failed) += 1;
@@ -248,7 +251,6 @@ static ntstatus take_turn(struct intake *intake, int *error)
 
 static void work_on(struct intake *intake)
 {
-	struct serve *serve = intake->serve;
 	struct text peer = format_address(&intake->stream->remote);
 	int error = 0;
 	ntstatus status = take_turn(intake, &error);
@@ -256,10 +258,7 @@ static void work_on(struct intake *intake)
 	if (status == STATUS_PENDING)
 		return;
 	if (status == STATUS_SUCCESS) {
-		kirql irql = ke_acquire_spin_lock(&serve->lock);
-
-		make_ready(intake);
-		ke_release_spin_lock(&serve->lock, irql);
+		stream_has_news(intake); /* behind those who have waited meanwhile */
 		return;
 	}
 	if (error != 0)
@@ -316,20 +315,52 @@ static void worker_main(void *context)
 
 /* ---- The first thread ---------------------------------------------------------------------- */
 
+/* How many there are; and for those who watch, that this process lives, and how far it is. */
+static uint64_t look_around(struct serve *serve, struct progress *progress)
+{
+	kirql irql = ke_acquire_spin_lock(&serve->lock);
+	uint64_t living = serve->under_way, bytes = serve->bytes;
+
+	ke_release_spin_lock(&serve->lock, irql);
+	if (serve->options->segment != NULL)
+		stat_beat(serve->options->segment);
+	progress_update(progress, bytes);
+	return living;
+}
+
+/*
+ * A file for it. While there is no descriptor for one the sender waits, for another to be done; and
+ * behind it those who are not accepted yet.
+ */
+static int open_output(struct serve *serve, struct intake *intake, struct progress *progress)
+{
+	int error;
+
+	for (;;) {
+		error = directory_open_output(&intake->output, serve->options->directory,
+					      &intake->stream->remote);
+		if ((error != EMFILE && error != ENFILE) || look_around(serve, progress) == 0)
+			return error;
+		if (!serve->told)
+			fail("%s, so some senders have to wait; see 'ulimit -n'", strerror(error));
+		serve->told = true;
+		ke_delay_execution_thread(LOOK_NS);
+	}
+}
+
 static void refuse(struct serve *serve, struct tdi_stream *stream, int error)
 {
-	bool descriptors = error == EMFILE || error == ENFILE;
 	kirql irql;
 
-	fail("%s: cannot create a file for it: %s%s", format_address(&stream->remote).text,
-	     strerror(error), descriptors ? "; 'ulimit -n' is how many there can be" : "");
+	fail("%s: cannot create a file for it: %s", format_address(&stream->remote).text,
+	     strerror(error));
 	tdi_delete_stream(stream);
 	irql = ke_acquire_spin_lock(&serve->lock);
 	serve->failed++;
 	ke_release_spin_lock(&serve->lock, irql);
 }
 
-static void take_in(struct serve *serve, struct tdi_stream *stream)
+static void take_in(struct serve *serve, struct tdi_stream *stream, struct progress *progress)
 {
 	struct intake *intake = ex_allocate_pool(sizeof(*intake));
 	int error = ENOMEM;
@@ -337,8 +368,7 @@ static void take_in(struct serve *serve, struct tdi_stream *stream)
 
 	if (intake != NULL) {
 		*intake = (struct intake){.serve = serve, .stream = stream};
-		error = directory_open_output(&intake->output, serve->options->directory,
-					      &stream->remote);
+		error = open_output(serve, intake, progress);
 	}
 	if (error != 0) {
 		ex_free_pool(intake);
@@ -351,25 +381,10 @@ static void take_in(struct serve *serve, struct tdi_stream *stream)
 	tdi_watch_stream(stream, stream_has_news, intake);
 	irql = ke_acquire_spin_lock(&serve->lock);
 	insert_tail_list(&serve->living, &intake->living);
+	serve->under_way++;
 	intake->ready = false;
 	make_ready(intake); /* from then on it is the worker's */
 	ke_release_spin_lock(&serve->lock, irql);
-}
-
-/* How many there are; and for those who watch, that this process lives, and how far it is. */
-static uint64_t look_around(struct serve *serve, struct progress *progress)
-{
-	uint64_t living = 0, bytes;
-	kirql irql = ke_acquire_spin_lock(&serve->lock);
-
-	for (struct list_entry *e = serve->living.next; e != &serve->living; e = e->next)
-		living++;
-	bytes = serve->bytes;
-	ke_release_spin_lock(&serve->lock, irql);
-	if (serve->options->segment != NULL)
-		stat_beat(serve->options->segment);
-	progress_update(progress, bytes);
-	return living;
 }
 
 static void accept_senders(struct serve *serve, struct progress *progress)
@@ -383,7 +398,7 @@ static void accept_senders(struct serve *serve, struct progress *progress)
 
 		if (stream != NULL) {
 			taken++;
-			take_in(serve, stream);
+			take_in(serve, stream, progress);
 		}
 		look_around(serve, progress);
 	}

@@ -334,7 +334,7 @@ interrupted_daemon() {
 	rm -rf many
 	start_daemon || return 1
 	send_quietly data || return 1
-	(cat data; sleep 1.5) >late.fifo &
+	(cat data; sleep 1) >late.fifo &
 	timeout 20 "$xport" send --to "$address" - <late.fifo >/dev/null &
 	local under_way=$!
 	sleep 0.5
@@ -386,7 +386,7 @@ few_descriptors() {
 # The senders stop when the sockets' buffers are full, and what the receiver holds is bounded.
 stopped_daemon() {
 	rm -rf many
-	head -c 8000000 data >some
+	head -c 6000000 data >some
 	ASAN_OPTIONS=${ASAN_OPTIONS:-}:quarantine_size_mb=1 start_daemon --backlog 64 --sha256 || return 1
 	local senders=() peak_before peak
 	peak_before=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
@@ -395,7 +395,7 @@ stopped_daemon() {
 		timeout 40 "$xport" send --to "$address" --mode nonblocking some >/dev/null &
 		senders+=($!)
 	done
-	sleep 1.5
+	sleep 1
 	timeout 20 "$xport" stat --json send >stat.json
 	for one in "${senders[@]}"; do cat "/proc/$one/task/$one/children"; done >pids
 	python3 - <<-'EOF' || { kill -KILL "$daemon"; return 1; }
@@ -408,7 +408,7 @@ stopped_daemon() {
 		        if str(process["process"]) in pids
 		        for block in process["blocks"] if block["room"] == "flow-control"]
 		assert len(sent) == 64, (len(sent), len(pids))
-		assert min(sent) > 0 and max(sent) < min(limit, 8000000), (min(sent), max(sent), limit)
+		assert min(sent) > 0 and max(sent) < min(limit, 6000000), (min(sent), max(sent), limit)
 	EOF
 	kill -CONT "$daemon"
 	for one in "${senders[@]}"; do wait "$one" || return 1; done
@@ -504,7 +504,7 @@ demo_rows() { # OPTIONS...
 interrupted_demo() {
 	env --default-signal=INT "$xport" demo data >demo.out 2>&1 &
 	local demo=$!
-	sleep 1.5
+	sleep 1
 	kill -INT $demo
 	wait $demo
 	[ $? -eq 130 ] || { echo "it was not interrupted"; return 1; }

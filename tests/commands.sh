@@ -183,6 +183,7 @@ full_disk() {
 	"${enter[@]}" true 2>/dev/null || return 0 # not permitted here
 	"${enter[@]}" bash -c '
 		mkdir -p small && mount -t tmpfs -o size=1m none small || exit 1
+		rm -f recv.err
 		"$0" recv --listen 127.0.0.1:0 --timeout 20s -o small/out 2>recv.err & receiver=$!
 		for _ in $(seq 100); do
 			address=$(sed -n "s/.*listening on \([0-9.:]*\).*/\1/p" recv.err)

@@ -53,13 +53,15 @@ find_address() {
 	return 1
 }
 
-# Starts `nc -l` on a free port, writing to the file nc.out; its address is then in $address.
+# Starts `nc -l` on a free port; what comes goes through the command, if there is one, into the file
+# nc.out. Its address is then in $address.
 listener=
-start_nc() {
+start_nc() { # [COMMAND]
 	local port
 	for port in $(shuf -i 20000-60000 -n 20); do
-		nc -l 127.0.0.1 "$port" >nc.out 2>nc.err </dev/null &
+		nc -l 127.0.0.1 "$port" > >("${@:-cat}" >nc.out) 2>nc.err </dev/null &
 		listener=$!
+		started+=($listener)
 		sleep 0.3
 		if kill -0 $listener 2>/dev/null; then
 			address=127.0.0.1:$port
@@ -198,16 +200,13 @@ full_disk() {
 
 # ---- Sends that wait for room ------------------------------------------------------------------
 
-# The reader of nc's end takes nothing for a second; SHA-256 instead of a file to compare with.
+slowly() { sleep 1; sha256sum; }
+
 to_slow_reader() {
-	local port
-	port=$(shuf -i 20000-60000 -n 1)
-	(timeout 20 nc -l 127.0.0.1 "$port" </dev/null | (sleep 1; sha256sum) >slow.sum) &
-	started+=($!)
-	sleep 0.3
-	timeout 20 "$xport" send --mode nonblocking --json --to "127.0.0.1:$port" data >send.json || return 1
-	wait $!
-	[ "$(cut -d' ' -f1 slow.sum)" = "$(sha256sum <data | cut -d' ' -f1)" ] || return 1
+	start_nc slowly || return 1
+	timeout 20 "$xport" send --mode nonblocking --json --to "$address" data >send.json || return 1
+	for _ in $(seq 40); do [ -s nc.out ] && break; sleep 0.05; done
+	[ "$(cat nc.out)" = "$(sha256sum <data)" ] || return 1
 	python3 - <<-'EOF'
 		import json
 		sent = json.load(open("send.json"))
@@ -232,10 +231,10 @@ reset_while_waiting_for_room() {
 silent_to_nonblocking() {
 	start_nc || return 1
 	kill -STOP $listener
-	timeout 20 "$xport" send --mode nonblocking --to "$address" --timeout 1s large 2>send.err
+	timeout 20 "$xport" send --mode nonblocking --to "$address" --timeout 500ms large 2>send.err
 	local status=$?
 	kill -KILL $listener
-	fails_with $status 'taken nothing for 1 s' send.err
+	fails_with $status 'taken nothing for 500 ms' send.err
 }
 
 # ---- Many senders --------------------------------------------------------------------------------
@@ -311,12 +310,12 @@ one_of_many_killed() {
 
 silent_one_of_many() {
 	rm -rf many
-	start_daemon --count 2 --timeout 1s || return 1
+	start_daemon --count 2 --timeout 500ms || return 1
 	sleep 4 | timeout 20 "$xport" send --to "$address" - >/dev/null 2>&1 &
 	sleep 0.3
 	send_quietly data || return 1
 	wait $receiver
-	fails_with $? 'sent nothing for 1 s; gave up after 0 bytes' recv.err 3 || return 1
+	fails_with $? 'sent nothing for 500 ms; gave up after 0 bytes' recv.err 3 || return 1
 	all_equal 1 data
 }
 

@@ -4,7 +4,8 @@
  * The thread does not ask the others to stop, because they may be blocked where nothing reaches
  * them, in a read of a pipe that stays silent. It leaves the process. That ends the connection with
  * a reset, so that the peer does not take half a stream for a whole one, and the file that is being
- * written has a name of its own until it is whole: nothing else needs to be put in order.
+ * written has a name of its own until it is whole: nothing else needs to be put in order. A job
+ * that can end in better order than that asks for the first signal, and looks for it itself.
  */
 #include "interrupt.h"
 

@@ -136,7 +136,7 @@ static struct intake *find_silent(struct serve *serve, uint64_t now)
 	for (struct list_entry *e = serve->living.next; e != &serve->living; e = e->next) {
 		struct intake *intake = containing_record(e, struct intake, living);
 
-		if (!intake->ready && now - intake->last_ns >= serve->options->timeout_ns)
+		if (!intake->ready && intake->last_ns + serve->options->timeout_ns <= now)
 			silent = intake;
 	}
 	ke_release_spin_lock(&serve->lock, irql);

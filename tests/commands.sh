@@ -19,6 +19,7 @@ cd "$work" || exit 1
 head -c 20000003 /dev/urandom >data
 : >empty
 printf x >one
+head -c 20003 data >little
 head -c 300000000 /dev/zero >large
 
 try() { # SENTENCE FUNCTION...
@@ -40,6 +41,10 @@ start_receiver() {
 	# A shell starts what is in the background with SIGINT ignored.
 	env --default-signal=INT "$xport" recv --listen 127.0.0.1:0 "$@" 2>recv.err >recv.out &
 	receiver=$!
+	find_address
+}
+
+find_address() {
 	for _ in $(seq 200); do
 		address=$(sed -n 's/.*listening on \([0-9.:]*\).*/\1/p' recv.err 2>/dev/null)
 		[ -n "$address" ] && return 0
@@ -49,13 +54,15 @@ start_receiver() {
 	return 1
 }
 
-# Starts `nc -l` on a free port, writing to the file nc.out; its address is then in $address.
+# Starts `nc -l` on a free port; what comes goes through the command, if there is one, into the file
+# nc.out. Its address is then in $address.
 listener=
-start_nc() {
+start_nc() { # [COMMAND]
 	local port
 	for port in $(shuf -i 20000-60000 -n 20); do
-		nc -l 127.0.0.1 "$port" >nc.out 2>nc.err </dev/null &
+		nc -l 127.0.0.1 "$port" > >("${@:-cat}" >nc.out) 2>nc.err </dev/null &
 		listener=$!
+		started+=($listener)
 		sleep 0.3
 		if kill -0 $listener 2>/dev/null; then
 			address=127.0.0.1:$port
@@ -179,6 +186,7 @@ full_disk() {
 	"${enter[@]}" true 2>/dev/null || return 0 # not permitted here
 	"${enter[@]}" bash -c '
 		mkdir -p small && mount -t tmpfs -o size=1m none small || exit 1
+		rm -f recv.err
 		"$0" recv --listen 127.0.0.1:0 --timeout 20s -o small/out 2>recv.err & receiver=$!
 		for _ in $(seq 100); do
 			address=$(sed -n "s/.*listening on \([0-9.:]*\).*/\1/p" recv.err)
@@ -189,6 +197,244 @@ full_disk() {
 		wait $receiver && { echo "the receiver saw nothing"; exit 1; }
 		grep -qi "no space" recv.err || { cat recv.err; exit 1; }
 		[ -z "$(ls -A small)" ] || { ls -A small; exit 1; }' "$xport"
+}
+
+# ---- Sends that wait for room ------------------------------------------------------------------
+
+slowly() { sleep 1; sha256sum; }
+
+to_slow_reader() {
+	start_nc slowly || return 1
+	timeout 20 "$xport" send --mode nonblocking --json --to "$address" data >send.json || return 1
+	for _ in $(seq 40); do [ -s nc.out ] && break; sleep 0.05; done
+	[ "$(cat nc.out)" = "$(sha256sum <data)" ] || return 1
+	python3 - <<-'EOF'
+		import json
+		sent = json.load(open("send.json"))
+		assert sent["mode"] == "nonblocking" and sent["bytes"] == 20000003, sent
+		assert sent["short"] + sent["refused"] > 0 and sent["possible"] > 0, sent
+		assert sent["pieces"] == (20000003 + 262143) // 262144 + sent["short"] + sent["refused"], sent
+	EOF
+}
+
+# Nobody reads, and then the peer goes: who waits for room must hear of it, too.
+reset_while_waiting_for_room() {
+	start_nc || return 1
+	kill -STOP $listener
+	timeout 20 "$xport" send --mode nonblocking --to "$address" large 2>send.err &
+	local sender=$!
+	sleep 0.5
+	kill -KILL $listener
+	wait $sender
+	fails_with $? 'reset' send.err
+}
+
+silent_to_nonblocking() {
+	start_nc || return 1
+	kill -STOP $listener
+	timeout 20 "$xport" send --mode nonblocking --to "$address" --timeout 1s large 2>send.err
+	local status=$?
+	kill -KILL $listener
+	fails_with $status 'taken nothing for 1 s' send.err
+}
+
+# ---- Many senders --------------------------------------------------------------------------------
+
+# Starts `xport recv -o many/` with these options. $receiver is to be waited for; signals go to
+# $daemon, because timeout would pass them on twice.
+daemon=
+start_daemon() {
+	rm -f recv.err
+	timeout 40 env --default-signal=INT "$xport" recv --listen 127.0.0.1:0 -o many/ "$@" \
+		2>recv.err >recv.out &
+	receiver=$!
+	find_address || return 1
+	daemon=$(cat /proc/$receiver/task/$receiver/children)
+	daemon=${daemon% }
+}
+
+# Tries the command until it succeeds.
+soon() {
+	for _ in $(seq 300); do
+		"$@" && return 0
+		sleep 0.05
+	done
+	echo "in 15 s it did not come to: $*"
+	cat recv.err
+	return 1
+}
+
+lines_are() { [ "$(wc -l <recv.out)" -eq "$1" ]; }
+a_part_has_bytes() { [ -n "$(find many -name '.*.part' -size +0)" ]; }
+no_more_senders() { grep -q 'takes no more senders; 1 under way' recv.err; }
+
+# All files of many/, which are so many, are equal to this one, and nothing else is left there.
+all_equal() { # COUNT FILE
+	[ "$(ls -A many | wc -l)" -eq "$1" ] || { ls -A many; return 1; }
+	for one in many/*; do cmp "$2" "$one" || return 1; done
+}
+
+send_quietly() { timeout 40 "$xport" send --to "$address" "$@" >/dev/null; }
+
+eight_at_once() {
+	rm -rf many
+	start_daemon --count 8 --sha256 --json || return 1
+	local senders=()
+	for _ in $(seq 8); do send_quietly data & senders+=($!); done
+	for one in "${senders[@]}"; do wait "$one" || return 1; done
+	wait $receiver || { cat recv.err; return 1; }
+	all_equal 8 data || return 1
+	grep -q 'received 8 files, 160 MB' recv.err || { cat recv.err; return 1; }
+	python3 - <<-'EOF'
+		import hashlib, json
+		digest = hashlib.sha256(open("data", "rb").read()).hexdigest()
+		rows = [json.loads(line) for line in open("recv.out")]
+		assert len({row["file"] for row in rows}) == 8, rows
+		for row in rows:
+		    assert row["sha256"] == digest and row["bytes"] == 20000003, row
+		    assert row["file"] == "many/" + row["peer"].replace(":", "-"), row
+	EOF
+}
+
+one_of_many_killed() {
+	rm -rf many
+	start_daemon --count 4 || return 1
+	mkfifo killed.fifo
+	timeout 20 "$xport" send --to "$address" - <killed.fifo >/dev/null 2>&1 &
+	local victim=$!
+	(cat data; sleep 20) >killed.fifo &
+	started+=($!)
+	soon a_part_has_bytes || return 1
+	for _ in 1 2 3; do send_quietly data || return 1; done
+	kill -9 "$(cat /proc/$victim/task/$victim/children)" || return 1
+	wait $receiver
+	fails_with $? 'reset by the peer after [0-9]+ bytes' recv.err 3 || return 1
+	grep -q 'received 3 files, .*; 1 sender failed' recv.err || { cat recv.err; return 1; }
+	all_equal 3 data
+}
+
+silent_one_of_many() {
+	rm -rf many
+	start_daemon --count 2 --timeout 500ms || return 1
+	sleep 4 | timeout 20 "$xport" send --to "$address" - >/dev/null 2>&1 &
+	sleep 0.3
+	send_quietly data || return 1
+	wait $receiver
+	fails_with $? 'sent nothing for 500 ms; gave up after 0 bytes' recv.err 3 || return 1
+	all_equal 1 data
+}
+
+nothing_is_overwritten() {
+	local port
+	rm -rf many
+	start_daemon --count 1 || return 1
+	for port in $(shuf -i 10000-19999 -n 9); do # until one is free
+		echo mine >"many/127.0.0.1-$port"
+		timeout 20 nc -N -p "$port" "${address%:*}" "${address#*:}" <data && break
+	done
+	wait $receiver || return 1
+	grep -q mine "many/127.0.0.1-$port" && cmp data "many/127.0.0.1-$port.1" && no_parts
+}
+
+# Who is there is served to the end, and whoever comes later is not let in.
+interrupted_daemon() {
+	rm -rf many
+	start_daemon || return 1
+	send_quietly data || return 1
+	(cat data; sleep 1) >late.fifo &
+	timeout 20 "$xport" send --to "$address" - <late.fifo >/dev/null &
+	local under_way=$!
+	soon a_part_has_bytes || return 1
+	kill -INT "$daemon"
+	soon no_more_senders || return 1
+	send_quietly data 2>/dev/null && { echo "one was let in"; return 1; }
+	wait $under_way || return 1
+	wait $receiver || { echo "status $?"; return 1; }
+	grep -q 'received 2 files' recv.err || { cat recv.err; return 1; }
+	[ "$(ls -A many | wc -l)" -eq 2 ] && no_parts
+}
+
+twice_interrupted_daemon() {
+	rm -rf many
+	start_daemon || return 1
+	(cat data; sleep 20) >late.fifo &
+	started+=($!)
+	timeout 20 "$xport" send --to "$address" - <late.fifo >/dev/null 2>&1 &
+	soon a_part_has_bytes || return 1
+	kill -INT "$daemon"
+	soon no_more_senders || return 1
+	kill -TERM "$daemon"
+	wait $receiver
+	[ $? -eq 143 ] || { echo "status is not 143"; return 1; }
+	[ -z "$(ls -A many)" ] || { ls -A many; return 1; }
+}
+
+# Who finds no descriptor waits: with an odd number of them for its file, else to be accepted.
+out_of_descriptors() { # HOW_MANY
+	rm -rf many recv.err
+	(
+		ulimit -n "$1" || exit 1
+		exec timeout 20 "$xport" recv --listen 127.0.0.1:0 -o many/ --count 12 2>recv.err >recv.out
+	) &
+	receiver=$!
+	find_address || return 1
+	for _ in $(seq 12); do
+		( (cat one; sleep 0.3) | send_quietly - ) &
+	done
+	wait $receiver || { cat recv.err; return 1; }
+	[ "$(wc -l <recv.out)" -eq 12 ] && all_equal 12 one
+}
+
+few_descriptors() {
+	out_of_descriptors 22 && cp recv.err even.err && out_of_descriptors 23 || return 1
+	grep -q 'Too many open files, so some senders have to wait' even.err recv.err
+}
+
+# Whether each sender of `pids` has sent something, and nothing more since the last look, and less
+# than fits into the sockets' buffers and half a MiB.
+all_have_stopped() {
+	timeout 20 "${xport%-asan}" stat --json send >stat.json
+	python3 - <<-'EOF'
+		import json, sys
+		limit = 512 * 1024
+		for path, which in ("wmem", 2), ("rmem", 1):
+		    limit += int(open("/proc/sys/net/ipv4/tcp_" + path).read().split()[which])
+		pids = open("pids").read().split()
+		sent = {process["process"]: block["values"]["sent_bytes"]
+		        for process in json.load(open("stat.json")) if str(process["process"]) in pids
+		        for block in process["blocks"] if block["room"] == "flow-control"}
+		last, look = open("look").read(), str(sorted(sent.items()))
+		open("look", "w").write(look)
+		if len(sent) < 64 or min(sent.values()) == 0 or look != last:
+		    sys.exit(1)
+		sys.exit(0 if max(sent.values()) < min(limit, 6000000) else f"{max(sent.values())} sent")
+	EOF
+}
+
+# The senders stop when the sockets' buffers are full, and what the receiver holds is bounded.
+stopped_daemon() {
+	rm -rf many
+	head -c 6000000 data >some
+	ASAN_OPTIONS=${ASAN_OPTIONS:-}:quarantine_size_mb=1 start_daemon --backlog 64 --sha256 || return 1
+	local senders=() peak_before peak
+	peak_before=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
+	kill -STOP "$daemon"
+	: >look
+	for _ in $(seq 64); do # not instrumented, whatever the receiver is: 64 of those take their time
+		timeout 40 "${xport%-asan}" send --to "$address" --mode nonblocking some >/dev/null &
+		senders+=($!)
+	done
+	for one in "${senders[@]}"; do soon grep . "/proc/$one/task/$one/children"; done >pids
+	soon all_have_stopped || { kill -KILL "$daemon"; return 1; }
+	kill -CONT "$daemon"
+	for one in "${senders[@]}"; do wait "$one" || return 1; done
+	soon lines_are 64 || return 1
+	peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
+	kill -INT "$daemon"
+	wait $receiver || { cat recv.err; return 1; }
+	all_equal 64 some || return 1
+	echo "peak $peak KiB, $peak_before before" # queue, loans, and as much again for all else
+	[ $((peak - peak_before)) -lt $((64 * (256 + 256 + 128))) ]
 }
 
 # ---- Words that make no sense ----------------------------------------------------------------
@@ -274,7 +520,7 @@ demo_rows() { # OPTIONS...
 interrupted_demo() {
 	env --default-signal=INT "$xport" demo data >demo.out 2>&1 &
 	local demo=$!
-	sleep 1.5
+	sleep 1
 	kill -INT $demo
 	wait $demo
 	[ $? -eq 130 ] || { echo "it was not interrupted"; return 1; }
@@ -289,11 +535,17 @@ try "a file crosses, one send at a time" between data --mode sync
 try "a file crosses with depth 1 and an odd block size" between data --depth 1 --block 12347
 try "a file crosses with direct sends" between data --direct --depth 64 --block 64K
 try "a file crosses with direct sends, one at a time" between data --direct --mode sync
+try "a file crosses, as there is room" between data --mode nonblocking
+try "a file crosses, as there is room for odd blocks" between data --mode nonblocking --block 12347
+try "a file crosses, as there is room for one send" between data --mode nonblocking --depth 1
+try "a file crosses with small sends that wait for each other" between little --nagle --block 1001
+try "direct sends can wait for each other" between data --nagle --direct
 try "an empty file crosses" between empty
 try "a file of one byte crosses" between one --direct
 try "nc sends, xport receives" from_nc
 try "xport sends, nc receives" to_nc
 try "xport sends directly, nc receives" to_nc --direct --mode async
+try "a slow reader gets all, as it makes room" to_slow_reader
 try "standard input crosses to standard output" through_pipes
 try "--json prints what was transferred at both ends" json
 try "a file is replaced only when the new one is whole" replaces_only_when_whole
@@ -301,7 +553,19 @@ try "a sender that is killed: the receiver says so and keeps no file" killed_sen
 try "a receiver that is killed: the sender says so" killed_receiver
 try "an interrupted receiver leaves no file" interrupted_receiver
 try "a peer that takes nothing is given up after --timeout" silent_peer
+try "so is one by a sender that waits for room" silent_to_nonblocking
+try "a sender that waits for room hears of a reset" reset_while_waiting_for_room
 try "a full disk: one line, no file, and the sender is told" full_disk
+
+mkfifo late.fifo
+try "eight senders at once, each into its own file" eight_at_once
+try "one sender that is killed: the others' files are whole" one_of_many_killed
+try "one sender that is silent is given up alone" silent_one_of_many
+try "a file that is there is not overwritten" nothing_is_overwritten
+try "an interrupted daemon serves to the end who is there" interrupted_daemon
+try "a second interrupt ends it, and leaves no part" twice_interrupted_daemon
+try "when descriptors are few, senders wait" few_descriptors
+try "64 senders wait for a stopped daemon, whose memory is bounded" stopped_daemon
 
 try "an unknown host is named" refused 'no.such.host' send --to no.such.host.invalid:1 data
 try "a refused port is named" refused 'refused' send --to 127.0.0.1:1 data
@@ -315,7 +579,14 @@ try "a missing --to is named" refused 'to' send data
 try "a missing file name is named" refused 'file' send --to 127.0.0.1:1
 try "a bad address is refused" refused 'address|port' send --to 127.0.0.1 data
 try "a port of 70000 is refused" refused 'port' recv --listen 127.0.0.1:70000
-try "an output directory is refused" refused 'director' recv --listen 127.0.0.1:0 -o .
+try "a file is no directory" refused 'director' recv --listen 127.0.0.1:0 -o data/
+try "a directory that takes no files is refused" refused 'director' recv --listen 127.0.0.1:0 -o /proc
+try "a backlog needs a directory" refused 'backlog' recv --listen 127.0.0.1:0 -o out --backlog 4
+try "a count needs a directory" refused 'count' recv --listen 127.0.0.1:0 --count 4
+try "backlog 0 is refused" refused 'backlog' recv --listen 127.0.0.1:0 -o . --backlog 0
+try "backlog 4097 is refused" refused 'backlog' recv --listen 127.0.0.1:0 -o . --backlog 4097
+try "direct sends have no room to wait for" refused 'direct' send --to 127.0.0.1:1 --direct \
+	--mode nonblocking data
 try "an output in no directory is refused" refused 'no such' recv --listen 127.0.0.1:0 -o no/where
 try "an address of another machine is refused" refused 'address' recv --listen 192.0.2.1:0
 try "an unknown verb is refused" refused 'fly' fly

@@ -1,5 +1,6 @@
 /*
  * The verb `xport recv`: takes one connection, receives until the peer's end of stream, and ends.
+ * With a directory to write to it takes as many as come: serve.c.
  *
  * The order at the end matters: first the file gets its name, then the connection is released. So a
  * sender that sees this side close knows that the file is there, and one that sees a reset knows
@@ -11,38 +12,57 @@
 #include <unistd.h>
 
 #include "counters.h"
+#include "directory.h"
 #include "endpoint.h"
 #include "interrupt.h"
 #include "monitor.h"
 #include "output.h"
+#include "received.h"
 #include "receiver.h"
+#include "serve.h"
 #include "xport.h"
 
 /* A peer whose machine has gone is given up after so long even without --timeout. */
 static const uint64_t DEAD_PEER_NS = UINT64_C(30000000000);
+
+enum { DEFAULT_BACKLOG = 16, LARGEST_BACKLOG = 4096 };
 
 static const char recv_help[] =
 	"usage: xport recv --listen HOST:PORT [OPTIONS]\n"
 	"\n"
 	"Takes one connection and receives until the sender's end of stream. 'xport send', or 'nc "
 	"-N',\n"
-	"sends.\n"
+	"sends. With -o DIR it takes all connections that come, many at once, each into a file of "
+	"its\n"
+	"own, DIR/ADDRESS-PORT, and goes on until it is interrupted: then it serves to the end who "
+	"is\n"
+	"there, and a second interrupt ends that, too.\n"
 	"\n"
 	"  --listen HOST:PORT   where; ':4444' is every IPv4 address of this machine; port 0 lets\n"
 	"                       the system choose one, which is printed on standard error\n"
 	"  -o, --output FILE    the file to write, which appears under this name when it is "
 	"whole;\n"
 	"                       without -o, standard output\n"
+	"  -o, --output DIR     a directory that is there, or DIR/, which is made; no file in it\n"
+	"                       is overwritten\n"
+	"  --backlog N          with DIR, how many can call at the same moment, 1 to 4096; more "
+	"are\n"
+	"                       refused (16)\n"
+	"  --count N            with DIR, end when so many connections have been served\n"
 	"  --sha256             print the SHA-256 of what was received\n"
 	"  --timeout TIME       give up when no sender, or none of its bytes, comes for so long;\n"
-	"                       0s: never (0s)\n"
+	"                       0s: never (0s). With DIR, give up that sender only, and wait for\n"
+	"                       senders without end\n"
 	"  --no-counters        publish no counters; otherwise 'xport stat' shows them meanwhile\n"
-	"  --json               print the figures as one JSON object; needs -o\n";
+	"  --json               print the figures as one JSON object a file; needs -o\n";
 
 struct recv_command {
 	/* The command line. */
 	struct address_list locals;
 	const char *file; /* NULL: standard output */
+	bool directory;	  /* that is `file` */
+	uint64_t backlog; /* 0: not said */
+	uint64_t count;	  /* the same */
 	uint64_t timeout_ns;
 	bool sha256;
 	bool uncounted;
@@ -159,47 +179,47 @@ static int finish_receiving(struct recv_command *command)
 
 /* ---- The figures --------------------------------------------------------------------------- */
 
-static struct text hash_text(struct recv_command *command)
-{
-	uint8_t digest[SHA256_DIGEST_SIZE];
-	struct text result;
-
-	_Static_assert(sizeof(result.text) > 2 * SHA256_DIGEST_SIZE, "a digest must fit");
-	sha256_digest(&command->hash, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(result.text + 2 * i, sizeof(result.text) - 2 * i, "%02x", digest[i]);
-	return result;
-}
-
-static void print_json(struct recv_command *command, double bytes_per_second)
-{
-	printf("{\"bytes\":%" PRIu64 ",\"seconds\":%.9g,\"bytes_per_second\":%.9g",
-	       command->report.bytes, command->seconds, bytes_per_second);
-	if (command->sha256)
-		printf(",\"sha256\":\"%s\"", hash_text(command).text);
-	printf(",\"peer\":\"%s\",\"file\":", format_address(&command->peer).text);
-	print_json_string(stdout, command->file);
-	puts("}");
-}
-
 static void print_figures(struct recv_command *command)
 {
 	FILE *stream = command->file != NULL ? stdout : stderr; /* not among the data */
-	double rate = command->seconds > 0 ? (double)command->report.bytes / command->seconds : 0;
+	const struct received received = {
+		.peer = command->peer,
+		.bytes = command->report.bytes,
+		.seconds = command->seconds,
+		.hash = command->sha256 ? &command->hash : NULL,
+		.file = command->file,
+	};
 
 	if (command->json) {
-		print_json(command, rate);
+		print_received_json(&received);
 		return;
 	}
-	fprintf(stream, "received %s from %s in %s, %s\n", format_bytes(command->report.bytes).text,
-		format_address(&command->peer).text, format_seconds(command->seconds).text,
-		format_rate(rate).text);
+	print_received(stream, &received);
+	fputc('\n', stream);
 	if (command->sha256)
-		fprintf(stream, "%s  %s\n", hash_text(command).text,
+		fprintf(stream, "%s  %s\n", hash_text(&command->hash).text,
 			command->file != NULL ? command->file : "-");
 }
 
 /* ---- The job ------------------------------------------------------------------------------- */
+
+static void serve_main(void *context)
+{
+	struct recv_command *command = context;
+	const struct serve_options options = {
+		.local = &command->locals.addresses[0],
+		.directory = command->file,
+		.backlog = command->backlog != 0 ? (uint32_t)command->backlog : DEFAULT_BACKLOG,
+		.count = command->count,
+		.timeout_ns = command->timeout_ns,
+		.dead_peer_ns = silence_ns(command),
+		.sha256 = command->sha256,
+		.json = command->json,
+		.segment = command->segment,
+	};
+
+	command->status = serve(&options);
+}
 
 static void recv_main(void *context)
 {
@@ -228,6 +248,10 @@ static int apply_option(struct recv_command *command, int option)
 	case 'o':
 		command->file = optarg;
 		return XPORT_OK;
+	case 'b':
+		return parse_count("--backlog", optarg, 1, LARGEST_BACKLOG, &command->backlog);
+	case 'c':
+		return parse_count("--count", optarg, 1, UINT64_MAX, &command->count);
 	case 'w':
 		return parse_timeout("--timeout", optarg, &command->timeout_ns);
 	case 's':
@@ -249,6 +273,8 @@ static int parse_command_line(struct recv_command *command, int argc, char **arg
 	static const struct option table[] = {
 		{"listen", required_argument, NULL, 'l'},
 		{"output", required_argument, NULL, 'o'},
+		{"backlog", required_argument, NULL, 'b'},
+		{"count", required_argument, NULL, 'c'},
 		{"timeout", required_argument, NULL, 'w'},
 		{"sha256", no_argument, NULL, 's'},
 		{"json", no_argument, NULL, 'j'},
@@ -271,6 +297,9 @@ static int parse_command_line(struct recv_command *command, int argc, char **arg
 		return usage("say where to listen with --listen HOST:PORT");
 	if (command->json && command->file == NULL)
 		return usage("--json needs -o FILE, for standard output carries the data");
+	command->directory = command->file != NULL && directory_is_meant(command->file);
+	if (!command->directory && (command->backlog != 0 || command->count != 0))
+		return usage("--backlog and --count are for many senders; they need -o DIR/");
 	return XPORT_OK;
 }
 
@@ -290,14 +319,17 @@ int cmd_recv(int argc, char **argv)
 	status = interrupt_watch();
 	if (status != 0)
 		return fail("cannot start a thread: %s", strerror(status));
-	if (command.file != NULL) {
+	if (command.directory) {
+		if (directory_prepare(command.file) != XPORT_OK)
+			return XPORT_FAILED;
+	} else if (command.file != NULL) {
 		if (output_open(&command.output, command.file) != XPORT_OK)
 			return XPORT_FAILED;
 		command.output_open = true;
 	}
 	if (!command.uncounted)
 		command.segment = counters_publish("recv");
-	if (!nt_success(ke_run(&executive, recv_main, &command)))
+	if (!nt_success(ke_run(&executive, command.directory ? serve_main : recv_main, &command)))
 		command.status = fail("cannot start the executive: the system is out of threads or "
 				      "memory");
 	counters_withdraw();

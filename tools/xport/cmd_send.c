@@ -49,17 +49,25 @@ static const char send_help[] =
 	"given up.\n"
 	"\n"
 	"  --to HOST:PORT    where to; an IPv6 address in brackets: [::1]:4444\n"
-	"  --mode MODE       'async': many sends under way; 'sync': one, and a wait for it "
+	"  --mode MODE       'async': many sends under way; 'sync': one, and a wait for it;\n"
+	"                    'nonblocking': many, of which goes out what there is room for "
 	"(async)\n"
-	"  --depth N         with async, how many: 1 to 4096 (16)\n"
+	"  --depth N         how many are many: 1 to 4096 (16)\n"
 	"  --block SIZE      bytes of a send: 1 to 1GiB; K, M and G are powers of 1024 (256K)\n"
 	"  --direct          send from these pages without a copy; a send then takes a round trip\n"
+	"  --nagle           let small sends wait for each other, to share a packet\n"
 	"  --timeout TIME    give up after so long without progress; 0s: never (30s)\n"
 	"  --no-counters     publish no counters; otherwise 'xport stat' shows them meanwhile\n"
 	"  --json            print the figures as one JSON object\n"
 	"\n"
 	"Example: xport recv --listen 127.0.0.1:4444 -o copy &\n"
 	"         xport send --to 127.0.0.1:4444 FILE\n";
+
+static const char *const mode_names[] = {
+	[SEND_SYNC] = "sync",
+	[SEND_ASYNC] = "async",
+	[SEND_NONBLOCKING] = "nonblocking",
+};
 
 struct send_command {
 	/* The command line. */
@@ -69,6 +77,7 @@ struct send_command {
 	uint64_t file_bytes; /* 0: not known */
 	uint64_t timeout_ns;
 	bool direct;
+	bool nagle;
 	bool uncounted;
 	bool json;
 
@@ -76,7 +85,7 @@ struct send_command {
 	int status; /* the exit status */
 	struct transport_address peer;
 	struct stat_segment *segment;
-	struct endpoint endpoint;
+	struct caller caller;
 	struct listener listener;
 	struct monitor monitor;
 
@@ -92,19 +101,19 @@ struct send_command {
 
 static ntstatus connect_to(struct send_command *command, const struct transport_address *peer)
 {
-	const struct transport_address any = {.address_type = peer->address_type};
 	const struct tcp_options options = {.direct = command->direct,
 					    .timeout_ns = command->timeout_ns,
 					    .segment = command->segment};
 	int64_t timeout_ns =
 		command->timeout_ns != 0 ? (int64_t)command->timeout_ns : KE_WAIT_FOREVER;
-	ntstatus status = endpoint_open(&command->endpoint, &options, &any);
+	ntstatus status = caller_connect(&command->caller, &options, peer, timeout_ns);
 
-	if (!nt_success(status))
+	if (!nt_success(status) || !command->nagle)
 		return status;
-	status = tdi_connect(&command->endpoint.connection, peer, timeout_ns);
+	status = tdi_set_information(&command->caller.stream->file, TDI_SET_NAGLE, &command->nagle,
+				     sizeof(command->nagle));
 	if (!nt_success(status))
-		endpoint_close(&command->endpoint);
+		caller_close(&command->caller);
 	return status;
 }
 
@@ -131,7 +140,7 @@ static int report_failure(struct send_command *command, ntstatus status)
 	struct text peer = format_address(&command->peer);
 	uint64_t bytes;
 
-	tdi_query_information(&command->endpoint.connection, TDI_QUERY_CONNECTION_INFO,
+	tdi_query_information(&command->caller.stream->file, TDI_QUERY_CONNECTION_INFO,
 			      &command->info, sizeof(command->info));
 	bytes = command->info.acknowledged_bytes;
 	if (status == STATUS_CANCELLED && command->report.file_error == 0) {
@@ -167,14 +176,14 @@ static ntstatus check_connection(struct send_command *command)
 		return STATUS_SUCCESS;
 	if (command->listener.status != STATUS_GRACEFUL_DISCONNECT)
 		return command->listener.status;
-	probe = tdi_receive_stream(&command->endpoint.connection, &byte, sizeof(byte));
+	probe = tdi_receive_stream(&command->caller.stream->file, &byte, sizeof(byte));
 	return probe == STATUS_GRACEFUL_DISCONNECT ? STATUS_SUCCESS : (ntstatus)probe;
 }
 
 /* STATUS_SUCCESS when the peer's transport has it all. Silence is the monitor's to end. */
 static ntstatus wait_for_acknowledgement(struct send_command *command)
 {
-	struct file_object *connection = &command->endpoint.connection;
+	struct file_object *connection = &command->caller.stream->file;
 	uint64_t delay_ns = 50000;
 
 	for (;;) {
@@ -198,7 +207,7 @@ static int finish_sending(struct send_command *command)
 	ntstatus status;
 
 	interrupt_check();
-	status = tdi_disconnect(&command->endpoint.connection, TDI_DISCONNECT_RELEASE);
+	status = tdi_disconnect(&command->caller.stream->file, TDI_DISCONNECT_RELEASE);
 	if (nt_success(status))
 		status = wait_for_acknowledgement(command);
 	if (!nt_success(status))
@@ -236,13 +245,18 @@ static void print_json(const struct send_command *command)
 	printf("{\"mode\":\"%s\",\"depth\":%" PRIu32 ",\"block_bytes\":%" PRIu32
 	       ",\"direct\":%s,\"bytes\":%" PRIu64 ",\"total_seconds\":%.9g,\"seconds\":%.9g,"
 	       "\"bytes_per_second\":%.9g,\"effective_depth\":%.4g,\"window_too_short\":%s",
-	       options->mode == SEND_SYNC ? "sync" : "async", options->depth, options->block_bytes,
+	       mode_names[options->mode], options->depth, options->block_bytes,
 	       command->direct ? "true" : "false", report->bytes, command->total_seconds,
 	       report->seconds, report->bytes_per_second, report->effective_depth,
 	       report->window_too_short ? "true" : "false");
 	if (command->direct)
 		printf(",\"copied_sends\":%" PRIu64 ",\"delayed_sends\":%" PRIu64,
 		       command->info.copied_sends, command->info.delayed_sends);
+	if (report->window[TDI_FLOW_PIECES] > 0)
+		printf(",\"pieces\":%" PRIu64 ",\"short\":%" PRIu64 ",\"refused\":%" PRIu64
+		       ",\"possible\":%" PRIu64,
+		       report->window[TDI_FLOW_PIECES], report->window[TDI_FLOW_SHORT],
+		       report->window[TDI_FLOW_REFUSED], report->window[TDI_FLOW_POSSIBLE]);
 	printf(",\"receiver_closed\":%s,\"peer\":\"%s\"}\n",
 	       command->receiver_closed ? "true" : "false", format_address(&command->peer).text);
 }
@@ -267,6 +281,11 @@ static void print_words(const struct send_command *command)
 		puts("");
 	else
 		printf("; %s after the warm-up\n", format_rate(report->bytes_per_second).text);
+	if (report->window[TDI_FLOW_PIECES] > 0)
+		printf("%" PRIu64 " pieces, %" PRIu64 " of them short and %" PRIu64
+		       " refused; room was announced %" PRIu64 " times\n",
+		       report->window[TDI_FLOW_PIECES], report->window[TDI_FLOW_SHORT],
+		       report->window[TDI_FLOW_REFUSED], report->window[TDI_FLOW_POSSIBLE]);
 	if (command->info.copied_sends > 0)
 		printf("the system copied %" PRIu64 " of the direct sends, as it does where the "
 		       "packets do not leave the machine\n",
@@ -280,7 +299,7 @@ static void print_words(const struct send_command *command)
 
 static int transfer(struct send_command *command)
 {
-	struct file_object *connection = &command->endpoint.connection;
+	struct file_object *connection = &command->caller.stream->file;
 	ntstatus status = monitor_start(&command->monitor, connection, MONITOR_SENDING,
 					command->file_bytes, command->timeout_ns);
 	int result;
@@ -288,6 +307,7 @@ static int transfer(struct send_command *command)
 	if (!nt_success(status))
 		return fail("cannot start a thread: %s", nt_status_text(status));
 	command->begin_ns = ke_query_interrupt_time();
+	command->options.window = &command->caller.stream->window;
 	status = send_file(connection, &command->options, &command->report);
 	result = nt_success(status) ? finish_sending(command) : report_failure(command, status);
 	monitor_stop(&command->monitor);
@@ -301,11 +321,11 @@ static void send_main(void *context)
 	command->status = connect_to_any(command);
 	if (command->status != XPORT_OK)
 		return;
-	if (listener_start(&command->listener, &command->endpoint.connection))
+	if (listener_start(&command->listener, command->caller.stream))
 		command->status = transfer(command);
 	else
 		command->status = fail("not enough memory");
-	endpoint_close(&command->endpoint); /* ends the listener's receive, too */
+	caller_close(&command->caller); /* ends the listener's receive, too */
 	ex_free_pool(command->listener.buffer);
 	if (command->status != XPORT_OK)
 		return;
@@ -320,10 +340,13 @@ static void send_main(void *context)
 
 static int parse_mode(const char *text, enum send_mode *mode)
 {
-	if (strcmp(text, "sync") != 0 && strcmp(text, "async") != 0)
-		return usage("--mode '%s' is neither sync nor async", text);
-	*mode = strcmp(text, "sync") == 0 ? SEND_SYNC : SEND_ASYNC;
-	return XPORT_OK;
+	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+		if (strcmp(text, mode_names[i]) == 0) {
+			*mode = (enum send_mode)i;
+			return XPORT_OK;
+		}
+	}
+	return usage("--mode '%s' is none of sync, async and nonblocking", text);
 }
 
 static int apply_option(struct send_command *command, int option)
@@ -351,6 +374,9 @@ static int apply_option(struct send_command *command, int option)
 	case 'D':
 		command->direct = true;
 		return XPORT_OK;
+	case 'n':
+		command->nagle = true;
+		return XPORT_OK;
 	case 'C':
 		command->uncounted = true;
 		return XPORT_OK;
@@ -377,6 +403,9 @@ static int check_options(struct send_command *command, int argc, char **argv)
 		return usage("the name of the file is empty");
 	if (options->mode == SEND_SYNC && options->depth > 1)
 		return usage("--mode sync has one send under way; leave --depth out");
+	if (options->mode == SEND_NONBLOCKING && command->direct)
+		return usage("with --direct nothing is copied, so there is no room that "
+			     "--mode nonblocking could wait for; leave one of them out");
 	if (options->depth == 0)
 		options->depth = options->mode == SEND_SYNC ? 1 : DEFAULT_DEPTH;
 	if ((uint64_t)options->depth * options->block_bytes > LARGEST_TOTAL)
@@ -389,15 +418,11 @@ static int check_options(struct send_command *command, int argc, char **argv)
 static int parse_command_line(struct send_command *command, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"to", required_argument, NULL, 't'},
-		{"mode", required_argument, NULL, 'm'},
-		{"depth", required_argument, NULL, 'd'},
-		{"block", required_argument, NULL, 'b'},
-		{"direct", no_argument, NULL, 'D'},
-		{"timeout", required_argument, NULL, 'w'},
-		{"json", no_argument, NULL, 'j'},
-		{"no-counters", no_argument, NULL, 'C'},
-		{NULL, 0, NULL, 0},
+		{"to", required_argument, NULL, 't'},	   {"mode", required_argument, NULL, 'm'},
+		{"depth", required_argument, NULL, 'd'},   {"block", required_argument, NULL, 'b'},
+		{"direct", no_argument, NULL, 'D'},	   {"nagle", no_argument, NULL, 'n'},
+		{"timeout", required_argument, NULL, 'w'}, {"json", no_argument, NULL, 'j'},
+		{"no-counters", no_argument, NULL, 'C'},   {NULL, 0, NULL, 0},
 	};
 	bool first = true;
 	int option;

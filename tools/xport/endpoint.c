@@ -4,11 +4,13 @@
 #include "endpoint.h"
 
 /* The device goes last, when no DPC of its files can run any more. */
-static void delete_device(struct endpoint *endpoint)
+static void delete_device(struct device_object *device)
 {
 	ke_flush_queued_dpcs();
-	tcp_delete_device(endpoint->device);
+	tcp_delete_device(device);
 }
+
+/* ---- Endpoints ----------------------------------------------------------------------------- */
 
 static ntstatus open_connection(struct endpoint *endpoint)
 {
@@ -39,7 +41,7 @@ ntstatus endpoint_open(struct endpoint *endpoint, const struct tcp_options *opti
 			endpoint_close_address(endpoint);
 	}
 	if (!nt_success(status))
-		delete_device(endpoint);
+		delete_device(endpoint->device);
 	return status;
 }
 
@@ -54,5 +56,48 @@ void endpoint_close(struct endpoint *endpoint)
 {
 	tdi_close(&endpoint->connection);
 	endpoint_close_address(endpoint);
-	delete_device(endpoint);
+	delete_device(endpoint->device);
+}
+
+/* ---- Callers ------------------------------------------------------------------------------- */
+
+static ntstatus call_peer(struct caller *caller, const struct transport_address *remote,
+			  int64_t timeout_ns)
+{
+	ntstatus status;
+
+	caller->stream = tdi_create_stream(&caller->address, 0, &status);
+	if (caller->stream == NULL)
+		return status;
+	status = tdi_connect_peer(caller->stream, remote, timeout_ns);
+	if (!nt_success(status))
+		tdi_delete_stream(caller->stream);
+	return status;
+}
+
+ntstatus caller_connect(struct caller *caller, const struct tcp_options *options,
+			const struct transport_address *remote, int64_t timeout_ns)
+{
+	const struct transport_address any = {.address_type = remote->address_type};
+	ntstatus status;
+
+	caller->device = tcp_create_device(options);
+	if (caller->device == NULL)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	status = tdi_open_stream_address(caller->device, &any, &caller->address);
+	if (nt_success(status)) {
+		status = call_peer(caller, remote, timeout_ns);
+		if (!nt_success(status))
+			tdi_close(&caller->address);
+	}
+	if (!nt_success(status))
+		delete_device(caller->device);
+	return status;
+}
+
+void caller_close(struct caller *caller)
+{
+	tdi_delete_stream(caller->stream);
+	tdi_close(&caller->address);
+	delete_device(caller->device);
 }

@@ -8,6 +8,7 @@
  */
 
 #include "tcp/tcp.h"
+#include "tdi/stream.h"
 
 struct endpoint {
 	struct device_object *device;
@@ -25,5 +26,19 @@ void endpoint_close_address(struct endpoint *endpoint);
 
 /* Ends everything outstanding; resets the peer unless the connection was released. */
 void endpoint_close(struct endpoint *endpoint);
+
+/* The same for a client that calls: a device, an address and a stream. */
+struct caller {
+	struct device_object *device;
+	struct file_object address;
+	struct tdi_stream *stream;
+};
+
+/* Opens all three, and calls the peer. Leaves nothing behind on failure. */
+ntstatus caller_connect(struct caller *caller, const struct tcp_options *options,
+			const struct transport_address *remote, int64_t timeout_ns);
+
+/* As endpoint_close. */
+void caller_close(struct caller *caller);
 
 #endif

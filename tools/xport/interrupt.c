@@ -4,7 +4,8 @@
  * The thread does not ask the others to stop, because they may be blocked where nothing reaches
  * them, in a read of a pipe that stays silent. It leaves the process. That ends the connection with
  * a reset, so that the peer does not take half a stream for a whole one, and the file that is being
- * written has a name of its own until it is whole: nothing else needs to be put in order.
+ * written has a name of its own until it is whole: nothing else needs to be put in order. A job
+ * that can end in better order than that asks for the first signal, and looks for it itself.
  */
 #include "interrupt.h"
 
@@ -12,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -29,6 +31,8 @@ enum { WATCHED_COUNT = sizeof(watched) / sizeof(watched[0]) };
 
 static sigset_t signals; /* those of `watched` that are not ignored; does not change once set */
 
+static atomic_bool ask_first, asked;
+
 /* The first that has come, as an index of `watched`; WATCHED_COUNT if none has. */
 static size_t find_pending(void)
 {
@@ -43,21 +47,39 @@ static size_t find_pending(void)
 }
 
 /*
- * The signal is looked at, never taken: so it stays pending for interrupt_check, and there is no
- * moment in which it has come and nobody can tell.
+ * The signal that ends the process is looked at, never taken: so it stays pending for
+ * interrupt_check, and there is no moment in which it has come and nobody can tell.
  */
 static void *watch(void *context)
 {
 	struct pollfd ready = {.fd = *(int *)context, .events = POLLIN};
+	struct signalfd_siginfo taken;
 	size_t i;
 
-	while ((i = find_pending()) == WATCHED_COUNT)
-		poll(&ready, 1, -1);
+	for (;;) {
+		i = find_pending();
+		if (i == WATCHED_COUNT)
+			poll(&ready, 1, -1);
+		else if (!ask_first || asked)
+			break;
+		else if (read(ready.fd, &taken, sizeof(taken)) == (ssize_t)sizeof(taken))
+			asked = true;
+	}
 	output_discard_any();
 	counters_withdraw_any();
 	flockfile(stderr); /* for good: nobody draws a progress line after this one */
 	fail("ended by %s", watched[i].name);
 	_exit(128 + watched[i].number);
+}
+
+void interrupt_ask_first(void)
+{
+	ask_first = true;
+}
+
+bool interrupt_asked(void)
+{
+	return asked;
 }
 
 void interrupt_check(void)

@@ -2,9 +2,11 @@
 #define XPORT_INTERRUPT_H
 
 /*
- * What happens on SIGINT, SIGTERM and SIGHUP: the partial file goes, one line says so, and the
+ * What happens on SIGINT, SIGTERM and SIGHUP: partial files go, one line says so, and the
  * process exits with 128 and the signal's number.
  */
+
+#include <stdbool.h>
 
 /*
  * Blocks the three in the calling thread and starts a thread that waits for them, once in a process
@@ -20,5 +22,12 @@ int interrupt_watch(void);
  * be taken for one that has come to its end.
  */
 void interrupt_check(void);
+
+/*
+ * For a job that can be ended in good order: from now on the first signal ends nothing, but is told
+ * by interrupt_asked, and the next is as above.
+ */
+void interrupt_ask_first(void);
+bool interrupt_asked(void);
 
 #endif

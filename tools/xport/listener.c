@@ -11,24 +11,26 @@ static void listener_received(void *context, ntstatus status, uint32_t bytes)
 
 	(void)bytes;
 	if (nt_success(status)) {
-		tdi_start_receive_buffer(listener->connection, listener->buffer,
+		tdi_start_receive_buffer(&listener->stream->file, listener->buffer,
 					 LISTENER_BUFFER_BYTES, 0, listener_received, listener);
 		return;
 	}
 	listener->status = status;
-	if (status != STATUS_GRACEFUL_DISCONNECT)
+	if (status != STATUS_GRACEFUL_DISCONNECT) {
+		tdi_end_send_window(&listener->stream->window, status);
 		eventfd_write(listener->stop_fd, 1);
+	}
 	ke_set_event(&listener->ended);
 }
 
-bool listener_start(struct listener *listener, struct file_object *connection)
+bool listener_start(struct listener *listener, struct tdi_stream *stream)
 {
-	listener->connection = connection;
+	listener->stream = stream;
 	ke_initialize_event(&listener->ended, NOTIFICATION_EVENT, false);
 	listener->buffer = ex_allocate_pool(LISTENER_BUFFER_BYTES);
 	if (listener->buffer == NULL)
 		return false;
-	tdi_start_receive_buffer(connection, listener->buffer, LISTENER_BUFFER_BYTES, 0,
+	tdi_start_receive_buffer(&stream->file, listener->buffer, LISTENER_BUFFER_BYTES, 0,
 				 listener_received, listener);
 	return true;
 }

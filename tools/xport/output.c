@@ -3,7 +3,7 @@
  *
  * `lock` decides between the thread that commits and one that has to leave on a signal: the file is
  * either there, whole, or it is not. It guards the two variables beside it and every change of
- * names.
+ * names. An output is on the list from when it has a partial file until that has another name.
  */
 #include "output.h"
 
@@ -19,8 +19,8 @@
 #include "xport.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static const struct output *current; /* the one that is open */
-static bool leaving;		     /* output_discard_any was here */
+static struct list_entry parts = {&parts, &parts}; /* outputs with a partial file */
+static bool leaving;				   /* output_discard_any was here */
 
 enum { LONGEST_NAME_KEPT = 200 }; /* of NAME_MAX 255, so that the partial name fits */
 
@@ -64,7 +64,7 @@ static char *part_template(const char *path)
 	return part;
 }
 
-static void free_output(struct output *output)
+void output_close(struct output *output)
 {
 	close(output->fd);
 	free(output->path);
@@ -79,9 +79,24 @@ static int create_part(struct output *output)
 	output->fd = leaving ? -1 : mkostemps(output->part, (int)strlen(".part"), O_CLOEXEC);
 	error = errno;
 	if (output->fd >= 0)
-		current = output;
+		insert_tail_list(&parts, &output->entry);
 	pthread_mutex_unlock(&lock);
 	return output->fd >= 0 ? 0 : error;
+}
+
+/* `path` is the output's from now on; NULL: there was no memory for it. */
+static int begin(struct output *output, char *path, bool fresh)
+{
+	int error;
+
+	*output = (struct output){.fd = -1, .path = path, .fresh = fresh};
+	output->part = path != NULL ? part_template(path) : NULL;
+	error = output->part != NULL ? create_part(output) : ENOMEM;
+	if (error == 0)
+		return 0;
+	free(output->path);
+	free(output->part);
+	return error;
 }
 
 int output_open(struct output *output, const char *path)
@@ -90,15 +105,28 @@ int output_open(struct output *output, const char *path)
 
 	if (refuse_target(path) != XPORT_OK)
 		return XPORT_FAILED;
-	output->fd = -1;
-	output->path = resolve_path(path);
-	output->part = output->path != NULL ? part_template(output->path) : NULL;
-	error = output->part != NULL ? create_part(output) : ENOMEM;
-	if (error == 0)
-		return XPORT_OK;
-	free(output->path);
-	free(output->part);
-	return fail("cannot create %s: %s", path, strerror(error));
+	error = begin(output, resolve_path(path), false);
+	return error == 0 ? XPORT_OK : fail("cannot create %s: %s", path, strerror(error));
+}
+
+int output_open_fresh(struct output *output, const char *path)
+{
+	return begin(output, strdup(path), true);
+}
+
+int output_write(int fd, const char *bytes, size_t count)
+{
+	while (count > 0) {
+		ssize_t written = write(fd, bytes, count);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return errno;
+		bytes += written;
+		count -= (size_t)written;
+	}
+	return 0;
 }
 
 /* The permissions of the file that is replaced, or those that a new one ordinarily gets. */
@@ -128,52 +156,95 @@ static void sync_directory(const char *path)
 	free(directory);
 }
 
+/* The partial file gets this name, unless it is taken: 0 or an errno. */
+static int rename_fresh(const char *part, const char *path)
+{
+	if (renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return errno;
+	if (link(part, path) < 0) /* a file system that can't do it in one step */
+		return errno;
+	unlink(part);
+	return 0;
+}
+
+/* The first of the names that is not taken. */
+static int choose_name(struct output *output)
+{
+	int error = rename_fresh(output->part, output->path);
+
+	for (unsigned i = 1; error == EEXIST; i++) {
+		char *path;
+
+		if (asprintf(&path, "%s.%u", output->path, i) < 0)
+			return ENOMEM;
+		error = rename_fresh(output->part, path);
+		if (error == 0) {
+			free(output->path);
+			output->path = path;
+		} else {
+			free(path);
+		}
+	}
+	return error;
+}
+
 static int rename_part(struct output *output)
 {
 	int error = 0;
 
 	pthread_mutex_lock(&lock);
-	if (rename(output->part, output->path) < 0)
+	if (output->fresh)
+		error = choose_name(output);
+	else if (rename(output->part, output->path) < 0)
 		error = errno;
-	else
-		current = NULL;
+	if (error == 0)
+		remove_entry_list(&output->entry);
 	pthread_mutex_unlock(&lock);
+	return error;
+}
+
+int output_name(struct output *output)
+{
+	mode_t mode = final_mode(output->fresh ? "" : output->path);
+	int error;
+
+	if (fchmod(output->fd, mode) < 0 || fsync(output->fd) < 0)
+		return errno;
+	error = rename_part(output);
+	if (error == 0)
+		sync_directory(output->path);
 	return error;
 }
 
 int output_commit(struct output *output)
 {
-	int error = 0;
+	int error = output_name(output);
 
-	if (fchmod(output->fd, final_mode(output->path)) < 0 || fsync(output->fd) < 0)
-		error = errno;
-	if (error == 0)
-		error = rename_part(output);
-	if (error != 0) {
-		fail("cannot write %s: %s", output->path, strerror(error));
-		output_discard(output);
-		return XPORT_FAILED;
+	if (error == 0) {
+		output_close(output);
+		return XPORT_OK;
 	}
-	sync_directory(output->path);
-	free_output(output);
-	return XPORT_OK;
+	fail("cannot write %s: %s", output->path, strerror(error));
+	output_discard(output);
+	return XPORT_FAILED;
 }
 
 void output_discard(struct output *output)
 {
 	pthread_mutex_lock(&lock);
 	unlink(output->part);
-	current = NULL;
+	remove_entry_list(&output->entry);
 	pthread_mutex_unlock(&lock);
-	free_output(output);
+	output_close(output);
 }
 
 void output_discard_any(void)
 {
 	pthread_mutex_lock(&lock);
-	if (current != NULL)
-		unlink(current->part);
-	current = NULL;
+	for (struct list_entry *e = parts.next; e != &parts; e = e->next)
+		unlink(containing_record(e, struct output, entry)->part);
 	leaving = true;
 	pthread_mutex_unlock(&lock);
 }

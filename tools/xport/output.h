@@ -8,29 +8,49 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
+#include "ke/list.h"
+
+/* Stays in place while it is open. Many can be. */
 struct output {
 	int fd;
 	char *path; /* what the file will be called, symbolic links followed */
 	char *part; /* what it is called until then */
+	bool fresh; /* what has that name stays, and the file gets another, which is `path` then */
+	struct list_entry entry;
 };
 
 /*
- * Creates the partial file for `path`. Only one output is open at a time. Returns XPORT_OK, or
- * XPORT_FAILED with a line printed: a directory, no permission, no such directory, not a regular
- * file.
+ * Creates the partial file for `path`, which it will replace. Returns XPORT_OK, or XPORT_FAILED
+ * with a line printed: a directory, no permission, no such directory, not a regular file.
  */
 int output_open(struct output *output, const char *path);
 
-/* Writes everything to the disk and gives the file its name. Closes the output; as above. */
+/*
+ * Creates the partial file for a new one, which will be called `path`, or, where there is one
+ * already, `path`.1, .2 and so on. Returns 0 or an errno.
+ */
+int output_open_fresh(struct output *output, const char *path);
+
+/* All of it, or an errno. */
+int output_write(int fd, const char *bytes, size_t count);
+
+/* Writes everything to the disk and gives the file its name. Returns 0 or an errno. */
+int output_name(struct output *output);
+
+/* The same, and closes the output. XPORT_OK, or XPORT_FAILED with a line printed. */
 int output_commit(struct output *output);
+
+/* Closes an output that has its name. */
+void output_close(struct output *output);
 
 /* Removes the partial file and closes the output. */
 void output_discard(struct output *output);
 
 /*
- * Removes the partial file of the output that is open, if any, and sees to it that none is
- * committed or opened any more: for a process about to exit, from any thread.
+ * Removes the partial files of all that are open, and sees to it that none is committed or opened
+ * any more: for a process about to exit, from any thread.
  */
 void output_discard_any(void);
 

@@ -15,7 +15,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
+
+#include "output.h"
 
 struct receive_slot {
 	struct kevent done; /* the fields below are the thread's again */
@@ -59,22 +60,6 @@ static ntstatus wait_for(struct receive_slot *slot, uint64_t timeout_ns)
 	return slot->status;
 }
 
-/* All of it, or an errno. */
-static int write_all(int fd, const char *bytes, size_t count)
-{
-	while (count > 0) {
-		ssize_t written = write(fd, bytes, count);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return errno;
-		bytes += written;
-		count -= (size_t)written;
-	}
-	return 0;
-}
-
 static ntstatus take(struct receiver *receiver, const struct receive_slot *slot)
 {
 	const struct receive_options *options = receiver->options;
@@ -84,7 +69,7 @@ static ntstatus take(struct receiver *receiver, const struct receive_slot *slot)
 	if (report->first_ns == 0)
 		report->first_ns = report->last_ns;
 	if (options->fd >= 0)
-		report->file_error = write_all(options->fd, slot->buffer, slot->bytes);
+		report->file_error = output_write(options->fd, slot->buffer, slot->bytes);
 	if (report->file_error != 0)
 		return STATUS_CANCELLED;
 	if (options->sha256 != NULL)

@@ -12,6 +12,9 @@
  * held, and the thread looks at the state only with the lock held: so that when the thread finds
  * the last send completed and returns, no callback has any business left with the structure, which
  * lives on the thread's stack.
+ *
+ * With a window nothing changes but where a send is given to; it goes out by pieces then, also from
+ * news of room, at DISPATCH_LEVEL: so the buffers are pool memory.
  */
 #include "sender.h"
 
@@ -25,8 +28,9 @@ struct sender;
 
 struct slot {
 	struct sender *sender;
-	struct slot *next; /* on the list of free slots */
-	void *buffer;	   /* NULL when the source is memory, which is sent from where it is */
+	struct tdi_window_send send; /* the window's, while the buffer is */
+	struct slot *next;	     /* on the list of free slots */
+	void *buffer; /* NULL when the source is memory, which is sent from where it is */
 };
 
 /* The clock readings, all guarded by the sender's lock. */
@@ -231,6 +235,24 @@ static struct slot *take_slot(struct sender *sender)
 	}
 }
 
+static void start_send(struct sender *sender, struct slot *slot, const void *block, uint32_t length)
+{
+	const struct send_options *options = sender->options;
+
+	if (options->mode == SEND_NONBLOCKING)
+		tdi_window_send(options->window, &slot->send, block, length, send_completed, slot);
+	else
+		tdi_start_send_buffer(sender->connection, block, length, 0, send_completed, slot);
+}
+
+/* What is under way ends, and what waits for room. */
+static void abort_sends(struct sender *sender)
+{
+	if (sender->options->mode == SEND_NONBLOCKING)
+		tdi_end_send_window(sender->options->window, STATUS_CANCELLED);
+	tdi_disconnect(sender->connection, TDI_DISCONNECT_ABORT);
+}
+
 /* After a failure what is under way is of no use any more, and the peer may never take it. */
 static void wait_for_all(struct sender *sender)
 {
@@ -243,7 +265,7 @@ static void wait_for_all(struct sender *sender)
 
 		ke_release_spin_lock(&sender->lock, irql);
 		if (failed && !aborted)
-			tdi_disconnect(sender->connection, TDI_DISCONNECT_ABORT);
+			abort_sends(sender);
 		aborted = failed;
 		if (done)
 			return;
@@ -265,8 +287,7 @@ static void send_async(struct sender *sender)
 		irql = ke_acquire_spin_lock(&sender->lock);
 		note_start(sender);
 		ke_release_spin_lock(&sender->lock, irql);
-		tdi_start_send_buffer(sender->connection, block, (uint32_t)length, 0,
-				      send_completed, slot);
+		start_send(sender, slot, block, (uint32_t)length);
 	}
 	wait_for_all(sender);
 }
@@ -296,10 +317,25 @@ static void send_sync(struct sender *sender)
 /* ---- The whole ----------------------------------------------------------------------------- */
 
 /*
- * Whole pages, untouched until they are used: a depth that the connection never reaches costs
- * address space only. Large ones where there are some, because the transport looks at every page of
- * a buffer for every send, which with small ones is a twentieth of all the work.
+ * Memory for the blocks, or NULL. Whole pages, untouched until they are used: a depth that the
+ * connection never reaches costs address space only. Large ones where there are some, because the
+ * transport looks at every page of a buffer for every send, which with small ones is a twentieth of
+ * all the work.
  */
+static void *allocate_buffers(const struct sender *sender)
+{
+	void *buffers;
+
+	if (sender->options->mode == SEND_NONBLOCKING)
+		return ex_allocate_pool(sender->buffers_bytes);
+	buffers = mmap(NULL, sender->buffers_bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (buffers == MAP_FAILED)
+		return NULL;
+	madvise(buffers, sender->buffers_bytes, MADV_HUGEPAGE);
+	return buffers;
+}
+
 static bool allocate_slots(struct sender *sender, uint32_t depth)
 {
 	uint32_t block = sender->options->block_bytes;
@@ -309,13 +345,11 @@ static bool allocate_slots(struct sender *sender, uint32_t depth)
 		return false;
 	if (sender->options->memory == NULL) {
 		sender->buffers_bytes = (size_t)depth * block;
-		sender->buffers = mmap(NULL, sender->buffers_bytes, PROT_READ | PROT_WRITE,
-				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (sender->buffers == MAP_FAILED) {
+		sender->buffers = allocate_buffers(sender);
+		if (sender->buffers == NULL) {
 			free(sender->slots);
 			return false;
 		}
-		madvise(sender->buffers, sender->buffers_bytes, MADV_HUGEPAGE);
 	}
 	for (uint32_t i = depth; i-- > 0;) {
 		struct slot *slot = &sender->slots[i];
@@ -332,7 +366,9 @@ static bool allocate_slots(struct sender *sender, uint32_t depth)
 
 static void free_slots(struct sender *sender)
 {
-	if (sender->buffers != NULL)
+	if (sender->options->mode == SEND_NONBLOCKING)
+		ex_free_pool(sender->buffers);
+	else if (sender->buffers != NULL)
 		munmap(sender->buffers, sender->buffers_bytes);
 	free(sender->slots);
 }
@@ -356,6 +392,9 @@ ntstatus send_file(struct file_object *connection, const struct send_options *op
 	else
 		send_async(&sender);
 	finish_report(&sender);
+	if (options->mode == SEND_NONBLOCKING)
+		for (uint32_t i = 0; i < TDI_FLOW_VALUES; i++)
+			report->window[i] = stat_read(&options->window->counters, i);
 	free_slots(&sender);
 	return sender.gave_up && nt_success(sender.status) ? STATUS_CANCELLED : sender.status;
 }

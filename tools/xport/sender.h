@@ -2,25 +2,32 @@
 #define XPORT_SENDER_H
 
 /*
- * Sends a file, or memory, over a connection, either one send at a time (stage 02) or with many
- * under way (stage 03), and measures what came of it.
+ * Sends a file, or memory, over a connection, one send at a time (stage 02), with many under way
+ * (stage 03), or with many that wait for room (stage 04), and measures what came of it.
  *
  * The measurement. A transfer begins with an empty pipe and ends with one that drains, and neither
  * says how fast it is in between. So the rate is taken over a window, which opens when
  * SEND_WARM_UP_ROUNDS x depth blocks have completed, and which must be at least as long as that.
  */
 
-#include "tdi/tdi.h"
+#include "tdi/counters.h"
+#include "tdi/stream.h"
 
 enum { SEND_WARM_UP_ROUNDS = 16 };
 
-enum send_mode { SEND_SYNC, SEND_ASYNC };
+enum send_mode { SEND_SYNC, SEND_ASYNC, SEND_NONBLOCKING };
 
 struct send_options {
 	enum send_mode mode;
 	uint32_t depth;	      /* sends under way at most; SEND_SYNC has one whatever this says */
 	uint32_t block_bytes; /* a send's length; a short read makes a short send */
 	uint64_t limit_bytes; /* stop after so many; 0: at the end of the source */
+
+	/*
+	 * SEND_NONBLOCKING: the connection's window. Who learns that the connection is broken must
+	 * end it, for a send that waits for room is nothing that the transport could complete.
+	 */
+	struct tdi_send_window *window;
 
 	/* The source: memory when `memory` is not NULL, else `fd` from where it stands. */
 	int fd;
@@ -49,8 +56,9 @@ struct send_report {
 	bool window_too_short;
 	double seconds;
 	double bytes_per_second;
-	double effective_depth; /* sends under way, averaged over time, until the last was started
-				 */
+	double effective_depth; /* sends under way, averaged over time, until the last started */
+
+	uint64_t window[TDI_FLOW_VALUES]; /* what the window has counted; else all zero */
 };
 
 /*

@@ -8,6 +8,9 @@
  *   endpoint.h   a device, a local address and a connection, opened and closed together
  *   sender.h     a file or memory over a connection, one send at a time or many at once
  *   receiver.h   what arrives on a connection, into a descriptor
+ *   serve.h      many senders at once, each into a file of its own
+ *   directory.h  received files by their senders' addresses
+ *   received.h   what came of a reception, in words and as JSON
  *   output.h     a file that appears under its name only when it is whole
  *   listener.h   what the peer says, for a sender
  *   monitor.h    a thread that looks at a running transfer: progress, and silence

@@ -230,7 +230,8 @@ struct tdi_stream *tdi_create_stream(struct file_object *address, uint32_t limit
 void tdi_delete_stream(struct tdi_stream *stream);
 
 /*
- * From now on `watcher` is called whenever data or an end has come, and once at once.
+ * From now on `watcher` is called whenever data or an end has come, and once at once, perhaps
+ * behind a call for news: so it must not free what it is given before this has returned.
  * PASSIVE_LEVEL; before, the stream's event `changed` tells the same to a thread that waits.
  */
 void tdi_watch_stream(struct tdi_stream *stream, tdi_queue_changed *watcher, void *context);

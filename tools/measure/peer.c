@@ -319,7 +319,7 @@ static void put(struct peer_run *run, const struct line *line, const char *bytes
 	}
 }
 
-/* An edge that put() has waited for was not this message's: the far end answers whole messages. */
+/* What put() waits for is never this message's edge: the far end answers only whole messages. */
 static void get(struct peer_run *run, const struct line *line, char *bytes)
 {
 	size_t left = run->message_bytes;

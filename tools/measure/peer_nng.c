@@ -26,6 +26,7 @@ static void check(struct peer_run *run, int error, const char *what)
 	if (error == 0)
 		return;
 	snprintf(words, sizeof(words), "%s: %s", what, nng_strerror(error));
+	errno = 0;
 	peer_fail(run, words);
 }
 
@@ -68,6 +69,7 @@ static nng_msg *receive(struct peer_run *run, nng_socket socket)
 	nng_msg *message;
 
 	check(run, nng_recvmsg(socket, &message, 0), "receive");
+	errno = 0;
 	if (nng_msg_len(message) != run->message_bytes)
 		peer_fail(run, "a message of another size");
 	return message;

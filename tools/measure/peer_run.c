@@ -23,7 +23,10 @@ enum { MOST_ROUNDS = 1 << 20, MOST_CONNECTIONS = 10000, SPARE_SECONDS = 60 };
 
 void peer_fail(struct peer_run *run, const char *what)
 {
-	fprintf(stderr, "%s, %s: %s: %s\n", run->tool->name, run->work, what, strerror(errno));
+	const char *reason = errno != 0 ? strerror(errno) : "";
+
+	fprintf(stderr, "%s, %s: %s%s%s\n", run->tool->name, run->work, what,
+		errno != 0 ? ": " : "", reason);
 	/* The parent may wait for messages that will never come; the child dies with its parent. */
 	if (run->child == 0)
 		kill(getppid(), SIGTERM);

@@ -26,6 +26,7 @@
 #ifndef XPORT_MEASURE_PEER_RUN_H
 #define XPORT_MEASURE_PEER_RUN_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -87,13 +88,12 @@ typedef void peer_round(struct peer_run *run, void *message);
 
 int peer_main(int argc, char **argv, const struct peer_tool *tools, unsigned tool_count);
 
-/* Says WHAT went wrong, and errno's reason; ends both processes. */
+/* Says WHAT went wrong, and errno's reason, unless it is 0; ends both processes. */
 noreturn void peer_fail(struct peer_run *run, const char *what);
 
 void *peer_allocate(struct peer_run *run, uint64_t bytes); /* zeros */
 
-/* One message, or as many as BYTES hold. Zeros that nobody wrote would all be one page, in cache.
- */
+/* One message, or as many as BYTES hold. Written: untouched zeros would all be one page, in cache. */
 void *peer_allocate_messages(struct peer_run *run, uint64_t bytes);
 
 /* The parent, as soon as it listens. */
@@ -123,8 +123,10 @@ static inline void peer_stamp(struct peer_run *run, uint32_t connection, void *m
 static inline void peer_received(struct peer_run *run, const struct peer_head *head)
 {
 	if (head->connection >= run->connections ||
-	    head->sequence != run->sequence[head->connection]++)
+	    head->sequence != run->sequence[head->connection]++) {
+		errno = 0;
 		peer_fail(run, "a message is lost, doubled or out of order");
+	}
 	run->silent -= head->sequence == 0;
 	run->open -= head->last;
 	run->messages++;

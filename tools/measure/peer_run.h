@@ -93,7 +93,7 @@ noreturn void peer_fail(struct peer_run *run, const char *what);
 
 void *peer_allocate(struct peer_run *run, uint64_t bytes); /* zeros */
 
-/* One message, or as many as BYTES hold. Written: untouched zeros would all be one page, in cache. */
+/* One message, or as many as BYTES hold. Written, as untouched zeros would be one cached page. */
 void *peer_allocate_messages(struct peer_run *run, uint64_t bytes);
 
 /* The parent, as soon as it listens. */

@@ -9,6 +9,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build").resolve()
 sys.path.insert(0, str(ROOT / "tools" / "measure"))
+sys.dont_write_bytecode = True
 import peers  # noqa: E402
 
 SECONDS = 0.1
@@ -75,5 +76,5 @@ for tool in peers.TOOLS:
             passed += 1
 for failure in failures:
     print(f"FAILED: {failure}")
-print(f"{passed} passed, {len(failures)} failed, {len(absent)} tools skipped")
+print(f"{passed} passed, {len(failures)} failed, {len(absent)} skipped")
 sys.exit(bool(failures))

@@ -47,6 +47,7 @@ struct host {
 	void *loans[MOST_LOANS];
 	uint32_t loan_count;
 	int32_t rooms;
+	int32_t lingering; /* chains that a slow handler is shown */
 	int32_t ends;
 	int32_t late; /* events after the last */
 	uint32_t end_flags;
@@ -755,7 +756,205 @@ static void case_no_room(struct world *world)
 	ex_free_pool(bytes);
 }
 
+/* ---- A second life ------------------------------------------------------------------------- */
+
+/* A connect that waits for the old connection's loans may be given up, and another one made. */
+static void case_given_up_restart(struct world *world)
+{
+	struct transport_address other;
+	struct request listen, call;
+	uint8_t *buffer = need_pool(20000);
+	struct visit visit;
+
+	if (!connect_visit(&visit, world))
+		return;
+	other = local_of(&visit.client_address);
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_RECEIVE, NULL, NULL);
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, true);
+	fill_pattern(buffer, 1, 0, 20000);
+	CU_ASSERT_EQUAL(send_all(&visit.client, buffer, 20000, "what is kept"), STATUS_SUCCESS);
+	visit.host.wanted = 20000;
+	CU_ASSERT(await(&visit.host, has_wanted));
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_ABORT);
+	CU_ASSERT(await(&visit.host, has_ended));
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_WAIT);
+	start_listen(&listen, &visit.client);
+	CU_ASSERT_EQUAL(tdi_connect(&visit.host.endpoint, &other, MILLISECONDS(5)),
+			STATUS_IO_TIMEOUT);
+	start_connect(&call, &visit.host.endpoint, &other);
+	tdi_return_chained_receives(visit.host.loans, visit.host.loan_count);
+	CU_ASSERT_EQUAL(wait_for_request(&call, "a second connect"), STATUS_SUCCESS);
+	if (!nt_success(call.status))
+		io_cancel_irp(listen.irp);
+	wait_for_request(&listen, "the listen");
+	end_request(&call);
+	end_request(&listen);
+	close_visit(&visit);
+	ex_free_pool(buffer);
+}
+
+/* A life that ended untold does not make the failure to begin another an event. */
+static void case_untold(struct world *world)
+{
+	struct file_object nobody;
+	struct transport_address remote;
+	struct request over;
+	struct visit visit;
+
+	if (!connect_visit(&visit, world))
+		return;
+	CU_ASSERT_EQUAL(tdi_open_transport_address(world->device, &world->local, &nobody),
+			STATUS_SUCCESS);
+	remote = local_of(&nobody);
+	tdi_close(&nobody);
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_DISCONNECT, NULL, NULL);
+	start_wait(&over, &visit.host.endpoint);
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_ABORT);
+	CU_ASSERT_EQUAL(wait_for_request(&over, "the end"), STATUS_CONNECTION_RESET);
+	end_request(&over);
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_DISCONNECT,
+			      (tdi_event_handler *)on_end, &visit.host);
+	CU_ASSERT_EQUAL(tdi_connect(&visit.host.endpoint, &remote, SOON),
+			STATUS_CONNECTION_REFUSED);
+	tdi_disconnect(&visit.host.endpoint, TDI_DISCONNECT_WAIT);
+	CU_ASSERT_EQUAL(read_count(&visit.host.ends), 0);
+	close_visit(&visit);
+}
+
+/* What has waited for room when a connection broke does not stand before the next one's sends. */
+static void case_room_again(struct world *world)
+{
+	uint32_t length = 16 * MANY_BYTES;
+	uint8_t *bytes = need_pool(length);
+	struct transport_address other;
+	struct request send, listen, call, small;
+	struct visit visit;
+
+	if (world->options.direct || !connect_visit(&visit, world)) {
+		ex_free_pool(bytes);
+		return;
+	}
+	other = local_of(&visit.client_address);
+	memset(bytes, 0, length);
+	start_send(&send, &visit.host.endpoint, bytes, length, NULL); /* nobody reads it */
+	ke_delay_execution_thread(MILLISECONDS(5));
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_ABORT);
+	CU_ASSERT_FALSE(nt_success(wait_for_request(&send, "a send that breaks")));
+	end_request(&send);
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_WAIT);
+	tdi_disconnect(&visit.host.endpoint, TDI_DISCONNECT_WAIT);
+	start_listen(&listen, &visit.client);
+	start_connect(&call, &visit.host.endpoint, &other);
+	CU_ASSERT_EQUAL(wait_for_request(&call, "a second connect"), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(wait_for_request(&listen, "a listen"), STATUS_SUCCESS);
+	end_request(&call);
+	end_request(&listen);
+	start_flagged_send(&small, &visit.host.endpoint, "z", 1, TDI_SEND_NON_BLOCKING);
+	CU_ASSERT_EQUAL(wait_for_request(&small, "a send with room"), STATUS_SUCCESS);
+	end_request(&small);
+	visit.host.late = visit.host.ends = 0; /* the second life's are none of the first's */
+	close_visit(&visit);
+	ex_free_pool(bytes);
+}
+
+/* An endpoint without an address has nothing to abort, and can't begin. */
+static void case_abort_idle(struct world *world)
+{
+	struct transport_address local;
+	struct file_object address, endpoint;
+
+	CU_ASSERT_EQUAL(tdi_open_transport_address(world->device, &world->local, &address),
+			STATUS_SUCCESS);
+	local = local_of(&address);
+	CU_ASSERT_EQUAL(tdi_open_connection_endpoint(world->device, NULL, &endpoint),
+			STATUS_SUCCESS);
+	tdi_disconnect(&endpoint, TDI_DISCONNECT_ABORT);
+	CU_ASSERT_EQUAL(tdi_listen(&endpoint, NULL, MILLISECONDS(5)),
+			STATUS_INVALID_DEVICE_REQUEST);
+	CU_ASSERT_EQUAL(tdi_connect(&endpoint, &local, MILLISECONDS(5)),
+			STATUS_INVALID_DEVICE_REQUEST);
+	CU_ASSERT_EQUAL(tdi_associate_address(&endpoint, &address), STATUS_SUCCESS);
+	tdi_close(&endpoint);
+	tdi_close(&address);
+}
+
+/* Who reads only normal data hears of its end, whatever else has come. */
+static void case_end_beside_expedited(struct world *world)
+{
+	struct tdi_provider_info info = {0};
+	struct connected_pair pair;
+	struct request send, receive;
+	char byte;
+
+	if (!open_pair(&pair, world->device, &world->local))
+		return;
+	tdi_query_information(&pair.client, TDI_QUERY_PROVIDER_INFO, &info, sizeof(info));
+	if (info.service_flags & TDI_SERVICE_EXPEDITED_DATA) {
+		start_flagged_send(&send, &pair.client, "now!", 4, TDI_SEND_EXPEDITED);
+		start_receive(&receive, &pair.server, &byte, 1);
+		tdi_disconnect(&pair.client, TDI_DISCONNECT_RELEASE);
+		CU_ASSERT_EQUAL(wait_for_request(&receive, "the end of the normal data"),
+				STATUS_GRACEFUL_DISCONNECT);
+		end_request(&receive);
+		wait_for_request(&send, "an expedited send");
+		end_request(&send);
+	}
+	close_pair(&pair);
+}
+
+/* Looks at what it is shown for a while, and does not keep it. */
+static ntstatus linger(void *context, void *connection_context, uint32_t flags, uint32_t length,
+		       uint32_t offset, const struct mdl *tsdu, void *descriptor)
+{
+	struct host *host = context;
+
+	(void)connection_context;
+	(void)flags;
+	(void)length;
+	(void)offset;
+	(void)tsdu;
+	(void)descriptor;
+	interlocked_increment(&host->lingering);
+	ke_set_event(&host->changed);
+	for (unsigned i = 0; i < (EXECUTIVE_HOST ? 3000000 : 100); i++)
+		read_count(&host->ends);
+	return STATUS_SUCCESS;
+}
+
+static bool is_lingering(struct host *host)
+{
+	return read_count(&host->lingering) > 0;
+}
+
+/* Who keeps nothing may close while a handler runs, which the close waits for. */
+static void case_close_while_shown(struct world *world)
+{
+	struct visit visit;
+
+	if (!connect_visit(&visit, world))
+		return;
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_RECEIVE, NULL, NULL);
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_CHAINED_RECEIVE,
+			      (tdi_event_handler *)linger, &visit.host);
+	CU_ASSERT_EQUAL(send_all(&visit.client, "data", 4, "what is shown"), STATUS_SUCCESS);
+	CU_ASSERT(await(&visit.host, is_lingering));
+	tdi_close(&visit.host.endpoint); /* before the client, whose close would take a while */
+	tdi_open_connection_endpoint(world->device, &visit.host, &visit.host.endpoint);
+	close_visit(&visit);
+}
+
 const struct conformance_case event_cases[] = {
+	{.says = "an endpoint can be closed while a handler is shown a chain",
+	 .body = case_close_while_shown},
+	{.says = "an endpoint without an address has nothing to abort", .body = case_abort_idle},
+	{.says = "a connect that waits for loans can be given up and made again",
+	 .body = case_given_up_restart},
+	{.says = "a life that ended untold is not told in the next", .body = case_untold},
+	{.says = "what waited for room in one life does not refuse sends in the next",
+	 .body = case_room_again,
+	 .small_buffers = true},
+	{.says = "normal receives end also with expedited data unread",
+	 .body = case_end_beside_expedited},
 	{.says = "a stream is taken by receive events, and its end comes last", .body = case_taken},
 	{.says = "what an event did not take is shown again", .body = case_taken_in_part},
 	{.says = "refused data waits for a receive, and then events go on",

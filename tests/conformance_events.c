@@ -756,6 +756,99 @@ static void case_no_room(struct world *world)
 	ex_free_pool(bytes);
 }
 
+/* The next receive, from the completion of the one before. */
+struct again {
+	struct request next;
+	struct file_object *file;
+	struct kevent started;
+	char buffer[8];
+};
+
+static ntstatus receive_again(struct device_object *device, struct irp *irp, void *context)
+{
+	struct again *again = context;
+
+	(void)device;
+	(void)irp;
+	start_receive(&again->next, again->file, again->buffer, sizeof(again->buffer));
+	ke_set_event(&again->started);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+/* A receive that a completion makes waits before anything is shown. */
+static void case_receive_again(struct world *world)
+{
+	struct again again;
+	struct visit visit;
+	struct irp *irp;
+	char byte;
+
+	if (!connect_visit(&visit, world))
+		return;
+	again.file = &visit.host.endpoint;
+	ke_initialize_event(&again.started, NOTIFICATION_EVENT, false);
+	irp = io_allocate_irp(world->device->stack_size);
+	io_lock_buffer(irp, &byte, 1, IO_WRITE_ACCESS);
+	tdi_build_receive(irp, again.file, receive_again, &again, irp->mdl_address, 0, 1);
+	io_call_driver(world->device, irp);
+	CU_ASSERT_EQUAL(send_all(&visit.client, "asked", 5, "a send"), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(ke_wait_for_single_object(&again.started, SOON), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(send_all(&visit.client, "more", 4, "for who waits"), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(wait_for_request(&again.next, "the next receive"), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(again.buffer[0], 's');
+	end_request(&again.next);
+	io_unlock_buffer(irp);
+	io_free_irp(irp);
+	close_visit(&visit);
+}
+
+/* Who is called by a listener's peer, or calls one, is shown what came before it was connected. */
+struct greeting {
+	struct request send;
+	struct file_object *file;
+	struct kevent sent;
+	ntstatus status;
+};
+
+static ntstatus greet(struct device_object *device, struct irp *irp, void *context)
+{
+	struct greeting *greeting = context;
+
+	(void)device;
+	greeting->status = irp->io_status.status;
+	if (nt_success(greeting->status))
+		start_send(&greeting->send, greeting->file, "hello", 5, NULL);
+	ke_set_event(&greeting->sent);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static void case_greeting(struct world *world)
+{
+	struct transport_address other;
+	struct greeting greeting;
+	struct visit visit;
+	struct irp *irp;
+
+	if (!open_visit(&visit, world))
+		return;
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_CONNECT, NULL, NULL);
+	greeting.file = &visit.client;
+	ke_initialize_event(&greeting.sent, NOTIFICATION_EVENT, false);
+	irp = io_allocate_irp(world->device->stack_size);
+	tdi_build_listen(irp, &visit.client, greet, &greeting, NULL);
+	io_call_driver(world->device, irp);
+	other = local_of(&visit.client_address);
+	CU_ASSERT_EQUAL(tdi_connect(&visit.host.endpoint, &other, SOON), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(ke_wait_for_single_object(&greeting.sent, SOON), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(greeting.status, STATUS_SUCCESS);
+	visit.host.wanted = 5;
+	CU_ASSERT(await(&visit.host, has_wanted));
+	wait_for_request(&greeting.send, "a greeting");
+	end_request(&greeting.send);
+	io_free_irp(irp);
+	close_visit(&visit);
+}
+
 /* ---- A second life ------------------------------------------------------------------------- */
 
 /* A connect that waits for the old connection's loans may be given up, and another one made. */
@@ -791,6 +884,35 @@ static void case_given_up_restart(struct world *world)
 	end_request(&listen);
 	close_visit(&visit);
 	ex_free_pool(buffer);
+}
+
+/* A connect that waits for loans is under way, and an abort ends it like any other. */
+static void case_aborted_restart(struct world *world)
+{
+	struct transport_address other;
+	struct request call;
+	struct visit visit;
+
+	if (!connect_visit(&visit, world))
+		return;
+	other = local_of(&visit.client_address);
+	tdi_set_event_handler(&visit.host.address, TDI_EVENT_RECEIVE, NULL, NULL);
+	tell(&visit.host, UINT32_MAX, STATUS_SUCCESS, true);
+	CU_ASSERT_EQUAL(send_all(&visit.client, "data", 4, "what is kept"), STATUS_SUCCESS);
+	visit.host.wanted = 4;
+	CU_ASSERT(await(&visit.host, has_wanted));
+	tdi_disconnect(&visit.client, TDI_DISCONNECT_ABORT);
+	CU_ASSERT(await(&visit.host, has_ended));
+	start_connect(&call, &visit.host.endpoint, &other);
+	tdi_disconnect(&visit.host.endpoint, TDI_DISCONNECT_ABORT);
+	CU_ASSERT_EQUAL(ke_wait_for_single_object(&call.done, SOON), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(call.status, STATUS_LOCAL_DISCONNECT);
+	tdi_return_chained_receives(visit.host.loans, visit.host.loan_count);
+	if (read_count(&call.completions) == 0)
+		io_cancel_irp(call.irp);
+	wait_for_request(&call, "an aborted connect");
+	end_request(&call);
+	close_visit(&visit);
 }
 
 /* A life that ended untold does not make the failure to begin another an event. */
@@ -944,6 +1066,10 @@ static void case_close_while_shown(struct world *world)
 }
 
 const struct conformance_case event_cases[] = {
+	{.says = "a receive that a completion makes goes before events",
+	 .body = case_receive_again},
+	{.says = "what a listener sends at once is shown to its caller", .body = case_greeting},
+	{.says = "an abort ends a connect that waits for loans", .body = case_aborted_restart},
 	{.says = "an endpoint can be closed while a handler is shown a chain",
 	 .body = case_close_while_shown},
 	{.says = "an endpoint without an address has nothing to abort", .body = case_abort_idle},

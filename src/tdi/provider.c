@@ -130,6 +130,12 @@ static void destroy(struct tdi_connection *connection)
 	struct tdi_address *address = connection->address;
 	struct irp *close_irp = connection->close_irp;
 
+	/* Not before: a handler that was running during the close may have been shown a chain. */
+	if (connection->loans > 0)
+		ke_bug_check("RX-LOAN-MISUSE",
+			     "an endpoint is closed while its client has not returned %u chained "
+			     "receives",
+			     connection->loans);
 	ops->destroy_connection(connection);
 	if (address != NULL && ob_dereference(&address->references))
 		ops->destroy_address(address);

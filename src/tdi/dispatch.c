@@ -54,7 +54,8 @@ static ntstatus establish(struct tdi_connection *connection, struct irp *irp, en
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = tdi_check_state(connection, input);
 
-	if (nt_success(status) && connection->restarting)
+	/* One that waits for the end of the old life; it may have been given up since. */
+	if (nt_success(status) && !is_list_empty(&connection->establishing.irps))
 		status = STATUS_CONNECTION_ACTIVE;
 	if (!nt_success(status)) {
 		ke_release_spin_lock(&connection->lock, irql);
@@ -143,6 +144,7 @@ static ntstatus abort_connection(struct tdi_connection *connection, struct irp *
 	connection->send_ended = false;
 	connection->told = true; /* who ends it needs no event */
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
+	tdi_provider_give_up_restart(connection, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
 	tdi_provider_drop(connection);

@@ -404,6 +404,12 @@ void tdi_provider_fail(struct tdi_connection *connection, ntstatus reason)
 	tdi_provider_complete(&completed);
 }
 
+void tdi_provider_give_up_restart(struct tdi_connection *connection, struct list_entry *completed)
+{
+	connection->restarting = false;
+	fail_queue(&connection->establishing, STATUS_LOCAL_DISCONNECT, completed);
+}
+
 /* After this the file's is the only user but for what goes on, so `waiting` need not wait. */
 void tdi_provider_end(struct tdi_connection *connection)
 {
@@ -413,9 +419,8 @@ void tdi_provider_end(struct tdi_connection *connection)
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
 	connection->told = true; /* who closes needs no event */
-	connection->restarting = false;
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
-	fail_queue(&connection->establishing, STATUS_LOCAL_DISCONNECT, &completed);
+	tdi_provider_give_up_restart(connection, &completed);
 	fail_queue(&connection->waiting, STATUS_LOCAL_DISCONNECT, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);

@@ -276,6 +276,9 @@ void tdi_provider_renew(struct tdi_connection *connection);
 void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql);
 void tdi_provider_stand(struct tdi_connection *connection, enum tdi_input input);
 
+/* The client itself ends the connect or listen that waits for the life before, if any. Lock held. */
+void tdi_provider_give_up_restart(struct tdi_connection *connection, struct list_entry *completed);
+
 /* The file will be closed: all that is outstanding ends. Lock not held. */
 void tdi_provider_end(struct tdi_connection *connection);
 

@@ -334,8 +334,9 @@ void tdi_provider_renew(struct tdi_connection *connection)
 		return;
 	connection->send_ended = connection->receive_ended = false;
 	connection->release_wanted = connection->peer_ended = false;
-	connection->room_owed = false;
+	connection->room_owed = connection->backlogged = false;
 	connection->room = 0;
+	connection->told = true; /* of nothing again: the end before may have had no handler */
 	for (unsigned kind = 0; kind < TDI_KINDS; kind++)
 		connection->blocked[kind] = false;
 	connection->provider->ops->renew_connection(connection);

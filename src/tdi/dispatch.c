@@ -90,6 +90,8 @@ static ntstatus accept(struct tdi_connection *connection, struct irp *irp)
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = tdi_check_state(connection, TDI_ON_ACCEPT);
 
+	if (nt_success(status) && irp != connection->accept_irp)
+		status = STATUS_CONNECTION_ACTIVE; /* the client's own, or for another peer */
 	if (nt_success(status))
 		tdi_provider_stand(connection, TDI_ON_ACCEPT);
 	else if (connection->state == TDI_STATE_DISCONNECTED)

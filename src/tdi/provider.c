@@ -419,6 +419,7 @@ void tdi_provider_end(struct tdi_connection *connection)
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
+	connection->closing = true;
 	connection->told = true; /* who closes needs no event */
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
 	tdi_provider_give_up_restart(connection, &completed);
@@ -463,13 +464,15 @@ static struct tdi_connection *offer_to(struct tdi_address *address, struct irp *
 	if (connection == NULL || connection->address != address)
 		return NULL;
 	irql = ke_acquire_spin_lock(&connection->lock);
-	offered = tdi_provider_can_begin(connection);
+	offered = !connection->closing && tdi_provider_can_begin(connection);
 	if (offered) {
 		tdi_provider_renew(connection);
 		offered = nt_success(tdi_move_state(connection, TDI_ON_OFFER));
 	}
-	if (offered)
+	if (offered) {
+		connection->accept_irp = accept_irp;
 		tdi_provider_hold(connection);
+	}
 	ke_release_spin_lock(&connection->lock, irql);
 	return offered ? connection : NULL;
 }

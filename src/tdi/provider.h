@@ -221,6 +221,8 @@ struct tdi_connection {
 	struct tdi_address *address;
 	struct io_csq establishing; /* the one TDI_CONNECT or TDI_LISTEN */
 	struct io_csq waiting;	    /* the one TDI_DISCONNECT_WAIT */
+	bool closing;		    /* no life begins any more */
+	struct irp *accept_irp;	    /* while OFFERED: the one that a connect event has given */
 	bool restarting;	    /* `establishing` waits for the end of the life before */
 	struct irp *release_irp;    /* TDI_DISCONNECT_RELEASE, completed when send_ended is set */
 	struct irp *close_irp;	    /* IRP_MJ_CLOSE, completed when the last user has gone */

@@ -449,6 +449,9 @@ void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *i
 	tdi_provider_finish(&completed, irp, status, 0);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
+	/* What the peer has sent and done meanwhile has passed the pump by. */
+	if (nt_success(status))
+		tdi_provider_run_pump(connection, &connection->receive_pump);
 }
 
 /* ---- A peer that calls --------------------------------------------------------------------- */

@@ -244,7 +244,7 @@ void tdi_provider_drop(struct tdi_connection *connection);
 /*
  * Takes the pending connect or listen, which can't be cancelled from then on; NULL when the client
  * has given it up, and the connection has failed or is about to. Lock held. It ends with
- * tdi_provider_end_establish (lock not held): `status` says whether the connection stands, `remote`
+ * tdi_provider_end_establish (lock not held, with a user of the caller's): `status` says whether the connection stands, `remote`
  * who is at the other end (NULL: not to be told).
  */
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection);

@@ -304,7 +304,8 @@ static bool show_kind(struct tdi_connection *connection, unsigned kind)
 	uint32_t available = connection->unread_bytes[kind];
 	struct tdi_event event;
 
-	if (available == 0 || connection->blocked[kind])
+	if (available == 0 || connection->blocked[kind] ||
+	    !is_list_empty(&connection->receives[kind].irps)) /* it came behind the filling */
 		return false;
 	if ((available >= connection->provider->info.chained_bytes ||
 	     !tdi_has_handler(address, kinds[kind].plain)) &&

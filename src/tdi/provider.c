@@ -292,6 +292,16 @@ static void request_cancelled(struct io_csq *csq, void *context)
 	tdi_provider_drop(context); /* the request's */
 }
 
+/* What has come may be shown now, as nobody waits for it any more. */
+static void receive_cancelled(struct io_csq *csq, void *context)
+{
+	struct tdi_connection *connection = context;
+
+	(void)csq;
+	tdi_provider_run_pump(connection, &connection->receive_pump);
+	tdi_provider_drop(connection); /* the request's */
+}
+
 /* A connect or listen was given up: whatever goes on underneath for it has to end too. */
 static void establishing_cancelled(struct io_csq *csq, void *context)
 {
@@ -315,7 +325,7 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 	initialize_queue(&connection->sends, connection, request_cancelled);
 	initialize_queue(&connection->expedited_sends, connection, request_cancelled);
 	for (unsigned kind = 0; kind < TDI_KINDS; kind++) {
-		initialize_queue(&connection->receives[kind], connection, request_cancelled);
+		initialize_queue(&connection->receives[kind], connection, receive_cancelled);
 		initialize_list_head(&connection->unread[kind]);
 	}
 	initialize_queue(&connection->establishing, connection, establishing_cancelled);

@@ -44,7 +44,8 @@ static bool is_over(const struct tdi_connection *connection)
 {
 	return connection->state == TDI_STATE_DISCONNECTED &&
 	       connection->users == 1 + count_requests(&connection->establishing) +
-					    count_requests(&connection->waiting);
+					    count_requests(&connection->waiting) +
+					    connection->telling;
 }
 
 /* And nothing of it is lent, which would be credited to the next. */
@@ -99,6 +100,8 @@ bool tdi_provider_can_begin(const struct tdi_connection *connection)
 	       (can_renew(connection) && is_list_empty(&connection->establishing.irps));
 }
 
+static void drop_and_unlock(struct tdi_connection *connection, kirql irql);
+
 /* A life is over: tells those who wait for it, then begins the next if one was asked for. */
 static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql)
 {
@@ -112,10 +115,14 @@ static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql
 				    reason == STATUS_GRACEFUL_DISCONNECT ? STATUS_SUCCESS : reason,
 				    0);
 	if (!is_list_empty(&completed)) {
-		tdi_provider_hold(connection); /* the client may close as soon as it is told */
+		/* The client may close as soon as it is told, or begin: so it is held, but no user. */
+		tdi_provider_hold(connection);
+		connection->telling++;
 		ke_release_spin_lock(&connection->lock, irql);
 		tdi_provider_complete(&completed);
-		tdi_provider_drop(connection); /* and comes here again */
+		irql = ke_acquire_spin_lock(&connection->lock);
+		connection->telling--;
+		drop_and_unlock(connection, irql); /* and comes here again */
 	} else if (connection->restarting && can_renew(connection)) {
 		start_and_unlock(connection, irql);
 	} else {

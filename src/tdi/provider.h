@@ -221,6 +221,7 @@ struct tdi_connection {
 	struct tdi_address *address;
 	struct io_csq establishing; /* the one TDI_CONNECT or TDI_LISTEN */
 	struct io_csq waiting;	    /* the one TDI_DISCONNECT_WAIT */
+	uint32_t telling;	    /* users that only tell those in `waiting` of the end */
 	bool closing;		    /* no life begins any more */
 	struct irp *accept_irp;	    /* while OFFERED: the one that a connect event has given */
 	bool restarting;	    /* `establishing` waits for the end of the life before */

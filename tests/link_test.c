@@ -451,7 +451,199 @@ static void case_left_quietly(void)
 	in_executive(left_quietly, NULL);
 }
 
+/* A release does not wait for a send that is just being cancelled while room comes. */
+static void cancel_one(void *context)
+{
+	io_cancel_irp(((struct request *)context)->irp);
+}
+
+static void release_beside_cancel(void *context)
+{
+	struct link_options options = {.buffered = true, .window_bytes = 8};
+	struct request first, second, release;
+	struct kthread canceller;
+	struct line line;
+	char buffer[16];
+
+	(void)context;
+	if (!open_line(&line, &options))
+		return;
+	start_send(&first, &line.pair.client, "12345678", 8, NULL);
+	wait_for_request(&first, "a send with room");
+	start_send(&second, &line.pair.client, "abcdefgh", 8, NULL);
+	start_release(&release, &line.pair.client);
+	CU_ASSERT_EQUAL(ps_create_system_thread(&canceller, cancel_one, &second), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(receive_all(&line.pair.server, buffer, 8, "the first"), 8);
+	ke_wait_for_thread(&canceller);
+	wait_for_request(&second, "a send that is cancelled or not");
+	CU_ASSERT_EQUAL(wait_for_request(&release, "a release behind it"), STATUS_SUCCESS);
+	end_request(&first);
+	end_request(&second);
+	end_request(&release);
+	close_line(&line);
+}
+
+static void case_release_beside_cancel(void)
+{
+	in_executive(release_beside_cancel, NULL);
+}
+
+/* ---- Accepts ------------------------------------------------------------------------------- */
+
+enum { CALLERS = 2 };
+
+/* An address whose connect event always gives the same endpoint. */
+struct door {
+	struct file_object address, endpoint;
+	struct irp *irps[CALLERS];
+	int32_t called, accepted, settled;
+	struct kevent shown;
+	struct kevent closed;
+};
+
+static ntstatus door_settled(struct device_object *device, struct irp *irp, void *context)
+{
+	struct door *door = context;
+
+	(void)device;
+	if (nt_success(irp->io_status.status))
+		interlocked_increment(&door->accepted);
+	interlocked_increment(&door->settled);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static ntstatus peer_calls(void *context, const struct transport_address *remote,
+			   struct irp **accept_irp)
+{
+	struct door *door = context;
+	int32_t i = interlocked_increment(&door->called) - 1;
+
+	(void)remote;
+	if (i >= CALLERS)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	*accept_irp = door->irps[i];
+	tdi_build_accept(*accept_irp, &door->endpoint, door_settled, door);
+	ke_set_event(&door->shown);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static struct device_object *open_door(struct door *door, struct file_object *callers,
+				       struct file_object *callers_address)
+{
+	struct link_options options = {.buffered = true};
+	struct device_object *device = link_create_device(&options);
+	struct transport_address local = any_address();
+
+	*door = (struct door){.called = 0};
+	ke_initialize_event(&door->shown, NOTIFICATION_EVENT, false);
+	ke_initialize_event(&door->closed, NOTIFICATION_EVENT, false);
+	CU_ASSERT_EQUAL(tdi_open_transport_address(device, &local, &door->address), STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(tdi_open_transport_address(device, &local, callers_address),
+			STATUS_SUCCESS);
+	open_endpoint(&door->endpoint, device, &door->address);
+	for (unsigned i = 0; i < CALLERS; i++) {
+		door->irps[i] = io_allocate_irp(device->stack_size);
+		open_endpoint(&callers[i], device, callers_address);
+	}
+	tdi_set_event_handler(&door->address, TDI_EVENT_CONNECT, (tdi_event_handler *)peer_calls,
+			      door);
+	return device;
+}
+
+static void close_door(struct door *door, struct device_object *device, struct file_object *callers,
+		       struct file_object *callers_address)
+{
+	for (unsigned i = 0; i < CALLERS; i++) {
+		tdi_close(&callers[i]);
+		io_free_irp(door->irps[i]);
+	}
+	tdi_close(&door->address);
+	tdi_close(callers_address);
+	ke_flush_queued_dpcs();
+	link_delete_device(device);
+}
+
+/* One endpoint for two peers: one accept stands, and it is the peer's that is connected. */
+static void same_for_two(void *context)
+{
+	struct file_object callers[CALLERS], callers_address;
+	struct request calls[CALLERS], send;
+	struct transport_address remote;
+	struct device_object *device;
+	struct door door;
+	int connected = 0;
+
+	(void)context;
+	device = open_door(&door, callers, &callers_address);
+	remote = local_of(&door.address);
+	for (unsigned i = 0; i < CALLERS; i++)
+		start_connect(&calls[i], &callers[i], &remote);
+	for (unsigned i = 0; i < CALLERS; i++) {
+		connected += nt_success(wait_for_request(&calls[i], "a call")) ? 1 : 0;
+		end_request(&calls[i]);
+	}
+	ke_flush_queued_dpcs();
+	CU_ASSERT_EQUAL(connected, 1);
+	CU_ASSERT_EQUAL(read_count(&door.settled), 2);
+	CU_ASSERT_EQUAL(read_count(&door.accepted), 1);
+	start_send(&send, &door.endpoint, "x", 1, NULL);
+	CU_ASSERT_EQUAL(wait_for_request(&send, "a send to who was accepted"), STATUS_SUCCESS);
+	end_request(&send);
+	tdi_close(&door.endpoint);
+	close_door(&door, device, callers, &callers_address);
+}
+
+static void case_same_for_two(void)
+{
+	in_executive(same_for_two, NULL);
+}
+
+/* The client's own accept request, sent beside the one that a connect event has given. */
+static ntstatus call_settled(struct device_object *device, struct irp *irp, void *context)
+{
+	struct door *door = context;
+
+	(void)irp;
+	(void)device;
+	tdi_build_accept(door->irps[1], &door->endpoint, door_settled, door);
+	io_call_driver(door->endpoint.device_object, door->irps[1]);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static void accept_uncalled(void *context)
+{
+	struct file_object callers[CALLERS], callers_address;
+	struct transport_address remote;
+	struct device_object *device;
+	struct door door;
+	struct irp *call;
+
+	(void)context;
+	device = open_door(&door, callers, &callers_address);
+	remote = local_of(&door.address);
+	call = io_allocate_irp(device->stack_size);
+	tdi_build_connect(call, &callers[0], call_settled, &door, &remote);
+	io_call_driver(device, call);
+	ke_wait_for_single_object(&door.shown, SOON);
+	for (unsigned i = 0; i < 1000 && read_count(&door.settled) < 2; i++)
+		ke_delay_execution_thread(MILLISECONDS(1));
+	CU_ASSERT_EQUAL(read_count(&door.settled), 2);
+	CU_ASSERT_EQUAL(door.irps[0]->io_status.status, STATUS_SUCCESS);
+	CU_ASSERT_EQUAL(door.irps[1]->io_status.status, STATUS_CONNECTION_ACTIVE);
+	tdi_close(&door.endpoint);
+	io_free_irp(call);
+	close_door(&door, device, callers, &callers_address);
+}
+
+static void case_accept_uncalled(void)
+{
+	in_executive(accept_uncalled, NULL);
+}
+
 static const struct test_case cases[] = {
+	{"a release does not wait for a send that is being cancelled", case_release_beside_cancel},
+	{"an endpoint that is given to two peers is one's", case_same_for_two},
+	{"an accept that no event has given accepts nothing", case_accept_uncalled},
 	{"d blocks outstanding take a round trip for each d of them", case_depth_law},
 	{"blocks take their length at the rate of the link, and its window", case_rate_law},
 	{"a connection is established after one round trip", case_connect_law},

@@ -156,6 +156,14 @@ void start_wait(struct request *request, struct file_object *file)
 	submit(request);
 }
 
+void start_release(struct request *request, struct file_object *file)
+{
+	begin_request(request, file, NULL, 0, IO_READ_ACCESS);
+	tdi_build_disconnect(request->irp, file, request_completed, request,
+			     TDI_DISCONNECT_RELEASE);
+	submit(request);
+}
+
 void start_flagged_send(struct request *request, struct file_object *file, const void *buffer,
 			uint32_t length, uint32_t flags)
 {

@@ -58,6 +58,9 @@ void start_listen(struct request *request, struct file_object *file);
 /* TDI_DISCONNECT_WAIT. */
 void start_wait(struct request *request, struct file_object *file);
 
+/* TDI_DISCONNECT_RELEASE. */
+void start_release(struct request *request, struct file_object *file);
+
 /* With flags. */
 void start_flagged_send(struct request *request, struct file_object *file, const void *buffer,
 			uint32_t length, uint32_t flags);

@@ -267,7 +267,8 @@ uint32_t circuit_room(struct circuit *circuit, unsigned end)
 	kirql irql = ke_acquire_spin_lock(&circuit->lock);
 	uint32_t room = pipe_room(out);
 
-	out->sender_waits = room == 0;
+	if (room == 0)
+		out->sender_waits = true; /* until it was woken: others may only have asked */
 	ke_release_spin_lock(&circuit->lock, irql);
 	return room;
 }

@@ -54,7 +54,8 @@ static ntstatus establish(struct tdi_connection *connection, struct irp *irp, en
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = tdi_check_state(connection, input);
 
-	if (nt_success(status) && connection->restarting)
+	/* One that waits for the end of the old life; it may have been given up since. */
+	if (nt_success(status) && !is_list_empty(&connection->establishing.irps))
 		status = STATUS_CONNECTION_ACTIVE;
 	if (!nt_success(status)) {
 		ke_release_spin_lock(&connection->lock, irql);
@@ -89,6 +90,8 @@ static ntstatus accept(struct tdi_connection *connection, struct irp *irp)
 	kirql irql = ke_acquire_spin_lock(&connection->lock);
 	ntstatus status = tdi_check_state(connection, TDI_ON_ACCEPT);
 
+	if (nt_success(status) && irp != connection->accept_irp)
+		status = STATUS_CONNECTION_ACTIVE; /* the client's own, or for another peer */
 	if (nt_success(status))
 		tdi_provider_stand(connection, TDI_ON_ACCEPT);
 	else if (connection->state == TDI_STATE_DISCONNECTED)
@@ -143,6 +146,7 @@ static ntstatus abort_connection(struct tdi_connection *connection, struct irp *
 	connection->send_ended = false;
 	connection->told = true; /* who ends it needs no event */
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
+	tdi_provider_give_up_restart(connection, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
 	tdi_provider_drop(connection);

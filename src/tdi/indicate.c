@@ -127,14 +127,20 @@ static uint32_t fill(struct tdi_connection *connection, unsigned kind, struct ir
 	return filled;
 }
 
+/* The peer has ended, and so have the streams of which all was read; with both, receiving. */
 static void end_receives(struct tdi_connection *connection, struct list_entry *completed)
 {
 	struct irp *irp;
 
 	connection->receive_ended = true;
-	for (unsigned kind = 0; kind < TDI_KINDS; kind++)
+	for (unsigned kind = 0; kind < TDI_KINDS; kind++) {
+		if (connection->unread_bytes[kind] > 0) {
+			connection->receive_ended = false;
+			continue;
+		}
 		while ((irp = io_csq_remove_next_irp(&connection->receives[kind])) != NULL)
 			tdi_provider_finish(completed, irp, STATUS_GRACEFUL_DISCONNECT, 0);
+	}
 }
 
 void tdi_fill_receives(struct tdi_connection *connection, struct list_entry *completed)
@@ -152,8 +158,7 @@ void tdi_fill_receives(struct tdi_connection *connection, struct list_entry *com
 			tdi_provider_finish(completed, irp, STATUS_SUCCESS,
 					    fill(connection, kind, irp));
 		}
-	if (connection->peer_ended && connection->unread_bytes[TDI_NORMAL] == 0 &&
-	    connection->unread_bytes[TDI_EXPEDITED] == 0)
+	if (connection->peer_ended)
 		end_receives(connection, completed);
 }
 
@@ -304,7 +309,8 @@ static bool show_kind(struct tdi_connection *connection, unsigned kind)
 	uint32_t available = connection->unread_bytes[kind];
 	struct tdi_event event;
 
-	if (available == 0 || connection->blocked[kind])
+	if (available == 0 || connection->blocked[kind] ||
+	    !is_list_empty(&connection->receives[kind].irps)) /* it came behind the filling */
 		return false;
 	if ((available >= connection->provider->info.chained_bytes ||
 	     !tdi_has_handler(address, kinds[kind].plain)) &&

@@ -114,11 +114,6 @@ ntstatus tdi_dispatch_close(struct device_object *device, struct irp *irp)
 	if (connection != NULL) {
 		io_mark_irp_pending(irp); /* first: the drop may complete it */
 		connection->close_irp = irp;
-		if (connection->loans > 0)
-			ke_bug_check("RX-LOAN-MISUSE",
-				     "an endpoint is closed while its client has not returned %u "
-				     "chained receives",
-				     connection->loans);
 		tdi_provider_drop(connection); /* the file's */
 		return STATUS_PENDING;
 	}

@@ -44,7 +44,8 @@ static bool is_over(const struct tdi_connection *connection)
 {
 	return connection->state == TDI_STATE_DISCONNECTED &&
 	       connection->users == 1 + count_requests(&connection->establishing) +
-					    count_requests(&connection->waiting);
+					    count_requests(&connection->waiting) +
+					    connection->telling;
 }
 
 /* And nothing of it is lent, which would be credited to the next. */
@@ -99,6 +100,8 @@ bool tdi_provider_can_begin(const struct tdi_connection *connection)
 	       (can_renew(connection) && is_list_empty(&connection->establishing.irps));
 }
 
+static void drop_and_unlock(struct tdi_connection *connection, kirql irql);
+
 /* A life is over: tells those who wait for it, then begins the next if one was asked for. */
 static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql)
 {
@@ -112,10 +115,14 @@ static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql
 				    reason == STATUS_GRACEFUL_DISCONNECT ? STATUS_SUCCESS : reason,
 				    0);
 	if (!is_list_empty(&completed)) {
-		tdi_provider_hold(connection); /* the client may close as soon as it is told */
+		/* The client may close as soon as it is told, or begin: so it is held, but no user. */
+		tdi_provider_hold(connection);
+		connection->telling++;
 		ke_release_spin_lock(&connection->lock, irql);
 		tdi_provider_complete(&completed);
-		tdi_provider_drop(connection); /* and comes here again */
+		irql = ke_acquire_spin_lock(&connection->lock);
+		connection->telling--;
+		drop_and_unlock(connection, irql); /* and comes here again */
 	} else if (connection->restarting && can_renew(connection)) {
 		start_and_unlock(connection, irql);
 	} else {
@@ -130,6 +137,12 @@ static void destroy(struct tdi_connection *connection)
 	struct tdi_address *address = connection->address;
 	struct irp *close_irp = connection->close_irp;
 
+	/* Not before: a handler that was running during the close may have been shown a chain. */
+	if (connection->loans > 0)
+		ke_bug_check("RX-LOAN-MISUSE",
+			     "an endpoint is closed while its client has not returned %u chained "
+			     "receives",
+			     connection->loans);
 	ops->destroy_connection(connection);
 	if (address != NULL && ob_dereference(&address->references))
 		ops->destroy_address(address);
@@ -286,6 +299,16 @@ static void request_cancelled(struct io_csq *csq, void *context)
 	tdi_provider_drop(context); /* the request's */
 }
 
+/* What has come may be shown now, as nobody waits for it any more. */
+static void receive_cancelled(struct io_csq *csq, void *context)
+{
+	struct tdi_connection *connection = context;
+
+	(void)csq;
+	tdi_provider_run_pump(connection, &connection->receive_pump);
+	tdi_provider_drop(connection); /* the request's */
+}
+
 /* A connect or listen was given up: whatever goes on underneath for it has to end too. */
 static void establishing_cancelled(struct io_csq *csq, void *context)
 {
@@ -309,7 +332,7 @@ void tdi_provider_initialize_connection(struct tdi_connection *connection,
 	initialize_queue(&connection->sends, connection, request_cancelled);
 	initialize_queue(&connection->expedited_sends, connection, request_cancelled);
 	for (unsigned kind = 0; kind < TDI_KINDS; kind++) {
-		initialize_queue(&connection->receives[kind], connection, request_cancelled);
+		initialize_queue(&connection->receives[kind], connection, receive_cancelled);
 		initialize_list_head(&connection->unread[kind]);
 	}
 	initialize_queue(&connection->establishing, connection, establishing_cancelled);
@@ -328,8 +351,9 @@ void tdi_provider_renew(struct tdi_connection *connection)
 		return;
 	connection->send_ended = connection->receive_ended = false;
 	connection->release_wanted = connection->peer_ended = false;
-	connection->room_owed = false;
+	connection->room_owed = connection->backlogged = false;
 	connection->room = 0;
+	connection->told = true; /* of nothing again: the end before may have had no handler */
 	for (unsigned kind = 0; kind < TDI_KINDS; kind++)
 		connection->blocked[kind] = false;
 	connection->provider->ops->renew_connection(connection);
@@ -398,6 +422,12 @@ void tdi_provider_fail(struct tdi_connection *connection, ntstatus reason)
 	tdi_provider_complete(&completed);
 }
 
+void tdi_provider_give_up_restart(struct tdi_connection *connection, struct list_entry *completed)
+{
+	connection->restarting = false;
+	fail_queue(&connection->establishing, STATUS_LOCAL_DISCONNECT, completed);
+}
+
 /* After this the file's is the only user but for what goes on, so `waiting` need not wait. */
 void tdi_provider_end(struct tdi_connection *connection)
 {
@@ -406,10 +436,10 @@ void tdi_provider_end(struct tdi_connection *connection)
 
 	initialize_list_head(&completed);
 	irql = ke_acquire_spin_lock(&connection->lock);
+	connection->closing = true;
 	connection->told = true; /* who closes needs no event */
-	connection->restarting = false;
 	tdi_provider_fail_locked(connection, STATUS_LOCAL_DISCONNECT, &completed);
-	fail_queue(&connection->establishing, STATUS_LOCAL_DISCONNECT, &completed);
+	tdi_provider_give_up_restart(connection, &completed);
 	fail_queue(&connection->waiting, STATUS_LOCAL_DISCONNECT, &completed);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
@@ -436,6 +466,9 @@ void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *i
 	tdi_provider_finish(&completed, irp, status, 0);
 	ke_release_spin_lock(&connection->lock, irql);
 	tdi_provider_complete(&completed);
+	/* What the peer has sent and done meanwhile has passed the pump by. */
+	if (nt_success(status))
+		tdi_provider_run_pump(connection, &connection->receive_pump);
 }
 
 /* ---- A peer that calls --------------------------------------------------------------------- */
@@ -451,13 +484,15 @@ static struct tdi_connection *offer_to(struct tdi_address *address, struct irp *
 	if (connection == NULL || connection->address != address)
 		return NULL;
 	irql = ke_acquire_spin_lock(&connection->lock);
-	offered = tdi_provider_can_begin(connection);
+	offered = !connection->closing && tdi_provider_can_begin(connection);
 	if (offered) {
 		tdi_provider_renew(connection);
 		offered = nt_success(tdi_move_state(connection, TDI_ON_OFFER));
 	}
-	if (offered)
+	if (offered) {
+		connection->accept_irp = accept_irp;
 		tdi_provider_hold(connection);
+	}
 	ke_release_spin_lock(&connection->lock, irql);
 	return offered ? connection : NULL;
 }

@@ -222,6 +222,9 @@ struct tdi_connection {
 	struct tdi_address *address;
 	struct io_csq establishing; /* the one TDI_CONNECT or TDI_LISTEN */
 	struct io_csq waiting;	    /* the one TDI_DISCONNECT_WAIT */
+	uint32_t telling;	    /* users that only tell those in `waiting` of the end */
+	bool closing;		    /* no life begins any more */
+	struct irp *accept_irp;	    /* while OFFERED: the one that a connect event has given */
 	bool restarting;	    /* `establishing` waits for the end of the life before */
 	struct irp *release_irp;    /* TDI_DISCONNECT_RELEASE, completed when send_ended is set */
 	struct irp *close_irp;	    /* IRP_MJ_CLOSE, completed when the last user has gone */
@@ -243,7 +246,7 @@ void tdi_provider_drop(struct tdi_connection *connection);
 /*
  * Takes the pending connect or listen, which can't be cancelled from then on; NULL when the client
  * has given it up, and the connection has failed or is about to. Lock held. It ends with
- * tdi_provider_end_establish (lock not held): `status` says whether the connection stands, `remote`
+ * tdi_provider_end_establish (lock not held, with a user of the caller's): `status` says whether the connection stands, `remote`
  * who is at the other end (NULL: not to be told).
  */
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection);
@@ -276,6 +279,9 @@ bool tdi_provider_can_begin(const struct tdi_connection *connection);
 void tdi_provider_renew(struct tdi_connection *connection);
 void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql);
 void tdi_provider_stand(struct tdi_connection *connection, enum tdi_input input);
+
+/* The client itself ends the connect or listen that waits for the life before, if any. Lock held. */
+void tdi_provider_give_up_restart(struct tdi_connection *connection, struct list_entry *completed);
 
 /* The file will be closed: all that is outstanding ends. Lock not held. */
 void tdi_provider_end(struct tdi_connection *connection);

@@ -6,7 +6,7 @@
  *                           │  │ └───offer───▶ OFFERED ──────┘                       │
  *                           │  └─────────────(as if it were)─────────────────────────┘
  *
- * Each state can fail, and is then DISCONNECTED, which remembers why. What can begin in ASSOCIATED
+ * Each state but IDLE can fail, and is then DISCONNECTED, which remembers why. What can begin in ASSOCIATED
  * can begin in DISCONNECTED as well, once the life before is over; see provider.h.
  */
 #include "tdi/provider.h"
@@ -19,8 +19,7 @@ struct tdi_state_row {
 };
 
 static const struct tdi_state_row tdi_transitions[TDI_STATE_COUNT] = {
-	[TDI_STATE_IDLE] = {.to = {[TDI_ON_ASSOCIATE] = TDI_STATE_ASSOCIATED,
-				   [TDI_ON_FAILURE] = TDI_STATE_DISCONNECTED},
+	[TDI_STATE_IDLE] = {.to = {[TDI_ON_ASSOCIATE] = TDI_STATE_ASSOCIATED},
 			    .refusal = STATUS_INVALID_DEVICE_REQUEST,
 			    .no_transfer = STATUS_CONNECTION_INVALID},
 	[TDI_STATE_ASSOCIATED] = {.to = {[TDI_ON_DISASSOCIATE] = TDI_STATE_IDLE,

@@ -243,6 +243,15 @@ static void two_callers(void *context)
 	run_town(&options, routines, 2, 0);
 }
 
+static void early_close(void *context)
+{
+	static ke_thread_routine *const routines[MOST] = {run_caller, run_aborter};
+	const struct link_options options = {.buffered = true, .chained_bytes = 1};
+
+	(void)context;
+	run_town(&options, routines, 2, 0);
+}
+
 static void half_close(void *context)
 {
 	static ke_thread_routine *const routines[MOST] = {run_caller};
@@ -273,6 +282,7 @@ static void reuse(void *context)
 const struct sim_scenario connection_scenarios[] = {
 	{"connection/daemon", "a daemon with one place, a caller that talks and one that goes away",
 	 two_callers, 1, true},
+	{"connection/chained", "the same, where all data is shown as a chain", early_close, 1, true},
 	{"connection/half-close", "a caller releases, and the daemon's end answers it", half_close,
 	 1, false},
 	{"connection/faults",

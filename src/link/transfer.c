@@ -231,7 +231,8 @@ static bool accept_sends(struct link_connection *link, struct list_entry *comple
 				return false;
 		}
 	}
-	return true; /* one that is still in a queue is just being cancelled, and waits for nothing */
+	return true; /* one that is still in a queue is just being cancelled, and waits for nothing
+		      */
 }
 
 void link_update_acknowledged(struct link_connection *link)

@@ -236,14 +236,17 @@ static void tcp_abort(struct tdi_connection *base, enum tdi_connection_state was
 static void tcp_query(struct tdi_connection *base, struct tdi_connection_info *info)
 {
 	struct tcp_connection *connection = tcp_connection_of(base);
+	uint64_t acknowledged;
 
 	if (base->state == TDI_STATE_CONNECTED)
 		tcp_look_up_acknowledged(connection);
-	/* The kernel counts the end of the stream as a byte. */
-	if (connection->acknowledged_bytes > connection->sent_bytes)
-		connection->acknowledged_bytes = connection->sent_bytes;
+	/* The kernel counts the end of the stream as a byte; or a call that has sent is not back.
+	 */
+	acknowledged = connection->acknowledged_bytes;
+	if (acknowledged > connection->sent_bytes)
+		acknowledged = connection->sent_bytes;
 	*info = (struct tdi_connection_info){.sent_bytes = connection->sent_bytes,
-					     .acknowledged_bytes = connection->acknowledged_bytes,
+					     .acknowledged_bytes = acknowledged,
 					     .received_bytes = connection->received_bytes,
 					     .copied_sends = connection->copied_sends,
 					     .delayed_sends = connection->delayed_sends};

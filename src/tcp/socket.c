@@ -183,6 +183,26 @@ ntstatus tcp_connect_socket(int fd, const struct transport_address *remote)
 	return errno == EAGAIN ? STATUS_INSUFFICIENT_RESOURCES : tcp_status_of(errno);
 }
 
+/* Linux passes on what has befallen a connection that was about to be accepted: on to the next. */
+static bool is_peers_fault(int error)
+{
+	switch (error) {
+	case EINTR:
+	case ECONNABORTED:
+	case EPROTO:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int tcp_accept_socket(int fd, const struct tcp_options *options, struct transport_address *remote,
 		      ntstatus *status)
 {
@@ -193,7 +213,7 @@ int tcp_accept_socket(int fd, const struct tcp_options *options, struct transpor
 	do {
 		accepted = accept4(fd, (struct sockaddr *)&storage, &length,
 				   SOCK_CLOEXEC | SOCK_NONBLOCK);
-	} while (accepted < 0 && (errno == EINTR || errno == ECONNABORTED));
+	} while (accepted < 0 && is_peers_fault(errno));
 	if (accepted < 0) {
 		*status = tcp_status_of(errno);
 		return -1;

@@ -229,8 +229,9 @@ static ntstatus transfer(struct tdi_connection *connection, struct irp *irp, uin
 }
 
 /*
- * A non-blocking send behind one that waits for room has none. It is answered before the event that
- * tells of room can come; the client may close then, hence the hold.
+ * A non-blocking send behind one that waits for room has none. Room is owed before it is answered,
+ * or the last event could come in between and forget the client; and the hold is for a client that
+ * closes when it is answered.
  */
 static bool refuse_for_room(struct tdi_connection *connection, struct irp *irp,
 			    const struct io_csq *csq)

@@ -83,6 +83,11 @@ ntstatus tdi_set_event(struct tdi_address *address, const struct tdi_request_set
 	ke_release_spin_lock(&address->events_lock, irql);
 	if (nt_success(status) && set->type == TDI_EVENT_CONNECT && set->handler != NULL)
 		status = address->provider->ops->serve(address);
+	if (!nt_success(status) && set->type == TDI_EVENT_CONNECT) {
+		irql = ke_acquire_spin_lock(&address->events_lock);
+		set_handler(address, set->type, NULL, NULL);
+		ke_release_spin_lock(&address->events_lock, irql);
+	}
 	return status;
 }
 

@@ -115,7 +115,8 @@ static void finish_life_and_unlock(struct tdi_connection *connection, kirql irql
 				    reason == STATUS_GRACEFUL_DISCONNECT ? STATUS_SUCCESS : reason,
 				    0);
 	if (!is_list_empty(&completed)) {
-		/* The client may close as soon as it is told, or begin: so it is held, but no user. */
+		/* The client may close as soon as it is told, or begin: so it is held, but no user.
+		 */
 		tdi_provider_hold(connection);
 		connection->telling++;
 		ke_release_spin_lock(&connection->lock, irql);

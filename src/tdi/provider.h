@@ -246,8 +246,8 @@ void tdi_provider_drop(struct tdi_connection *connection);
 /*
  * Takes the pending connect or listen, which can't be cancelled from then on; NULL when the client
  * has given it up, and the connection has failed or is about to. Lock held. It ends with
- * tdi_provider_end_establish (lock not held, with a user of the caller's): `status` says whether the connection stands, `remote`
- * who is at the other end (NULL: not to be told).
+ * tdi_provider_end_establish (lock not held, with a user of the caller's): `status` says whether
+ * the connection stands, `remote` who is at the other end (NULL: not to be told).
  */
 struct irp *tdi_provider_begin_establish(struct tdi_connection *connection);
 void tdi_provider_end_establish(struct tdi_connection *connection, struct irp *irp, ntstatus status,
@@ -280,7 +280,8 @@ void tdi_provider_renew(struct tdi_connection *connection);
 void tdi_provider_start_and_unlock(struct tdi_connection *connection, kirql irql);
 void tdi_provider_stand(struct tdi_connection *connection, enum tdi_input input);
 
-/* The client itself ends the connect or listen that waits for the life before, if any. Lock held. */
+/* The client itself ends the connect or listen that waits for the life before, if any. Lock held.
+ */
 void tdi_provider_give_up_restart(struct tdi_connection *connection, struct list_entry *completed);
 
 /* The file will be closed: all that is outstanding ends. Lock not held. */

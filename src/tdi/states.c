@@ -6,8 +6,8 @@
  *                           │  │ └───offer───▶ OFFERED ──────┘                       │
  *                           │  └─────────────(as if it were)─────────────────────────┘
  *
- * Each state but IDLE can fail, and is then DISCONNECTED, which remembers why. What can begin in ASSOCIATED
- * can begin in DISCONNECTED as well, once the life before is over; see provider.h.
+ * Each state but IDLE can fail, and is then DISCONNECTED, which remembers why. What can begin in
+ * ASSOCIATED can begin in DISCONNECTED as well, once the life before is over; see provider.h.
  */
 #include "tdi/provider.h"
 

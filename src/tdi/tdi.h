@@ -22,8 +22,9 @@
  *
  * TDI_SEND_NON_BLOCKING means: take what there is room for now. STATUS_SUCCESS then says how much
  * that was, perhaps less than all; STATUS_DEVICE_NOT_READY that it was nothing. Either way the rest
- * is the client's again, and when there is room TDI_EVENT_SEND_POSSIBLE says so, once; it promises
- * nothing, for another send may be there first. Such a send may pend for a moment, like any other,
+ * is the client's again, and when there is room TDI_EVENT_SEND_POSSIBLE says so, once, perhaps even
+ * before the answer has reached the client; it promises nothing, for another send may be there
+ * first. Such a send may pend for a moment, like any other,
  * and STATUS_PENDING never means that it should be repeated. On a transport that does not buffer
  * (TDI_QUERY_PROVIDER_INFO tells) there is no room to speak of, and the flag means nothing.
  *
@@ -129,7 +130,8 @@ typedef void tdi_event_handler(void);
 /*
  * A peer calls. To accept, *accept_irp is a request built with tdi_build_accept, whose completion
  * tells whether the connection stands: the transport sends it. It is the transport's from the
- * return on; with any other status than STATUS_MORE_PROCESSING_REQUIRED it is not looked at.
+ * return on; with any other status than STATUS_MORE_PROCESSING_REQUIRED it is not looked at. The
+ * endpoint that it is for must not be closed before the request has completed.
  */
 typedef ntstatus tdi_ind_connect(void *event_context, const struct transport_address *remote,
 				 struct irp **accept_irp);

@@ -33,6 +33,18 @@ void case_waits_for_end(struct world *world);
 /* conformance_buffers.c */
 void case_empty_descriptors(struct world *world);
 
+/* conformance_edges.c */
+void case_receive_again(struct world *world);
+void case_greeting(struct world *world);
+void case_given_up_restart(struct world *world);
+void case_told_of_end(struct world *world);
+void case_aborted_restart(struct world *world);
+void case_untold(struct world *world);
+void case_room_again(struct world *world);
+void case_abort_idle(struct world *world);
+void case_end_beside_expedited(struct world *world);
+void case_close_while_shown(struct world *world);
+
 /* conformance_endings.c */
 void case_release(struct world *world);
 void case_release_and_close(struct world *world);

@@ -282,7 +282,8 @@ static void reuse(void *context)
 const struct sim_scenario connection_scenarios[] = {
 	{"connection/daemon", "a daemon with one place, a caller that talks and one that goes away",
 	 two_callers, 1, true},
-	{"connection/chained", "the same, where all data is shown as a chain", early_close, 1, true},
+	{"connection/chained", "a caller that closes early; all data is shown as a chain",
+	 early_close, 1, true},
 	{"connection/half-close", "a caller releases, and the daemon's end answers it", half_close,
 	 1, false},
 	{"connection/faults",

@@ -326,6 +326,12 @@ ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *r
 #define ps_create_system_thread(thread, routine, context)                                          \
 	ps_create_system_thread_at((thread), (routine), (context), KE_HERE)
 
+/*
+ * From now on the calling thread is counted to this processor, and with it what it initialises for
+ * KE_ANY_PROCESSOR. PASSIVE_LEVEL.
+ */
+void ke_set_ideal_processor_thread(unsigned processor);
+
 /* Waits until the thread has ended and lets go of it. Thread, PASSIVE_LEVEL. */
 void ke_wait_for_thread_at(struct kthread *thread, const struct ke_site *site);
 #define ke_wait_for_thread(thread) ke_wait_for_thread_at((thread), KE_HERE)

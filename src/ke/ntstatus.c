@@ -28,6 +28,7 @@ static const struct status_entry status_table[] = {
 	ENTRY(STATUS_DEVICE_NOT_READY, "no buffer space at the moment"),
 	ENTRY(STATUS_IO_TIMEOUT, "the peer did not answer in time"),
 	ENTRY(STATUS_NOT_SUPPORTED, "not supported"),
+	ENTRY(STATUS_INVALID_NETWORK_RESPONSE, "the peer has sent what can't be understood"),
 	ENTRY(STATUS_INVALID_USER_BUFFER, "the buffer is not accessible memory"),
 	ENTRY(STATUS_CANCELLED, "cancelled"),
 	ENTRY(STATUS_LOCAL_DISCONNECT, "disconnected by this side"),

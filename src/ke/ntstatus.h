@@ -24,6 +24,7 @@ typedef int32_t ntstatus;
 #define STATUS_DEVICE_NOT_READY ((ntstatus)0xC00000A3)
 #define STATUS_IO_TIMEOUT ((ntstatus)0xC00000B5)
 #define STATUS_NOT_SUPPORTED ((ntstatus)0xC00000BB)
+#define STATUS_INVALID_NETWORK_RESPONSE ((ntstatus)0xC00000C3)
 #define STATUS_INVALID_USER_BUFFER ((ntstatus)0xC00000E8)
 #define STATUS_CANCELLED ((ntstatus)0xC0000120)
 #define STATUS_LOCAL_DISCONNECT ((ntstatus)0xC000013B)

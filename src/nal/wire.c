@@ -89,6 +89,8 @@ static const struct {
 	[LNET_WIRE_NO_LOOPBACK] = {"no_loopback", "a ping reply that does not begin with 0@lo"},
 	[LNET_WIRE_BAD_STATUS] = {"bad_status", "an interface that is neither up nor down"},
 	[LNET_WIRE_BAD_CHECKSUM] = {"bad_checksum", "bytes of which the checksum is another"},
+	[LNET_WIRE_TOO_MANY_COOKIES] = {"too_many_cookies",
+					"more payloads to be acknowledged than are kept in mind"},
 };
 
 const char *lnet_wire_reason_name(enum lnet_wire_reason reason)

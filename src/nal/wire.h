@@ -72,7 +72,8 @@ enum lnet_wire_reason {
 	LNET_WIRE_BAD_LENGTH,
 	LNET_WIRE_NO_LOOPBACK,
 	LNET_WIRE_BAD_STATUS,
-	LNET_WIRE_BAD_CHECKSUM, /* found by who reads the payload */
+	LNET_WIRE_BAD_CHECKSUM,	    /* found by who reads the payload */
+	LNET_WIRE_TOO_MANY_COOKIES, /* likewise */
 	LNET_WIRE_REASONS
 };
 

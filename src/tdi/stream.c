@@ -178,7 +178,8 @@ struct tdi_stream *tdi_create_stream(struct file_object *address, uint32_t limit
 		ex_free_pool(stream);
 		return NULL;
 	}
-	*stream = (struct tdi_stream){.file.device_object = address->device_object};
+	*stream = (struct tdi_stream){.file.device_object = address->device_object,
+				      .processor = ke_get_current_processor_number()};
 	ke_initialize_spin_lock(&stream->lock);
 	ke_initialize_event(&stream->changed, SYNCHRONIZATION_EVENT, false);
 	begin_stream(stream, limit != 0 ? limit : TDI_QUEUE_BYTES,

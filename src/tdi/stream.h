@@ -202,6 +202,7 @@ struct tdi_stream {
 	struct tdi_receive_queue normal;
 	struct tdi_receive_queue expedited;
 	struct transport_address remote; /* the last peer; none yet: all zero */
+	unsigned processor;		 /* of whoever has created it; its events run there */
 	struct kspin_lock lock;		 /* of the watcher */
 	struct kevent changed; /* synchronization: data or an end has come since the last wait */
 	tdi_queue_changed *watcher;

@@ -93,6 +93,11 @@ static void choose_home(void)
 	host_self.processor_number = turn % host.processor_count;
 }
 
+void ke_set_ideal_processor_thread(unsigned processor)
+{
+	host_self.processor_number = processor;
+}
+
 static void *thread_main(void *context)
 {
 	struct kthread *thread = context;

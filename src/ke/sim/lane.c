@@ -350,6 +350,12 @@ unsigned ke_get_current_processor_number(void)
 	return sim_state.current ? sim_state.current->processor->number : 0;
 }
 
+/* A wish only, and here the scheduler's choices are the point. */
+void ke_set_ideal_processor_thread(unsigned processor)
+{
+	(void)processor;
+}
+
 ntstatus ps_create_system_thread_at(struct kthread *thread, ke_thread_routine *routine,
 				    void *context, const struct ke_site *site)
 {

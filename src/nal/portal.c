@@ -136,7 +136,7 @@ static ntstatus put_comes(struct ksock_conn *conn)
 	if (status != STATUS_SUCCESS)
 		return status;
 	conn->portal = portal;
-	conn->ack_owed = is_wanted(&incoming->header.msg.put.ack_wmd);
+	conn->ack_owed = incoming->header.msg.put.ack_wmd.interface_cookie != KSOCK_HANDLE_NONE;
 	if (portal->take != NULL) {
 		conn->place = KSOCK_PLACE_SHOWN;
 	} else {

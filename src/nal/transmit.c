@@ -96,11 +96,12 @@ static char *stage(struct ksock_batch *batch, uint32_t length)
 bool ksocknal_queue_zc_ack(struct ksock_conn *conn, uint64_t cookie)
 {
 	kirql irql = ke_acquire_spin_lock(&conn->peer->lock);
-	struct ksock_zc_range *last = &conn->zc_acks[conn->zc_count - 1];
+	struct ksock_zc_range *last =
+		conn->zc_count > 0 ? &conn->zc_acks[conn->zc_count - 1] : NULL;
 	bool kept = true;
 
 	/* Version 2 knows no ranges. */
-	if (conn->zc_count > 0 && last->last + 1 == cookie && conn->version >= KSOCK_PROTO_V3)
+	if (last != NULL && last->last + 1 == cookie && conn->version >= KSOCK_PROTO_V3)
 		last->last = cookie;
 	else if (conn->zc_count < KSOCK_ZC_ACKS)
 		conn->zc_acks[conn->zc_count++] = (struct ksock_zc_range){cookie, cookie};

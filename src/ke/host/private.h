@@ -40,6 +40,7 @@ struct host_processor {
 	unsigned number;
 	struct list_entry interrupts;
 	struct list_entry dpcs;
+	struct list_entry turn; /* those of them that this turn will run */
 	struct list_entry timers; /* by due time */
 	struct list_entry work_items;
 	int epoll_fd;
@@ -60,7 +61,13 @@ extern _Thread_local struct host_thread host_self;
 extern struct host_state host;
 
 /* A lock without IRQL or owner, for this room's own short sections. */
-void host_lock(uint32_t *lock);
+void host_lock_contended(uint32_t *lock);
+
+static inline void host_lock(uint32_t *lock)
+{
+	if (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) != 0)
+		host_lock_contended(lock);
+}
 
 static inline void host_unlock(uint32_t *lock)
 {

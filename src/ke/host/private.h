@@ -35,12 +35,12 @@ struct host_thread {
 /* One virtual processor. The lists and flags are guarded by `lock`. */
 struct host_processor {
 	uint32_t lock;
-	bool parked;   /* waits in epoll with nothing to do: whoever brings work wakes it */
+	bool parked;   /* waits in epoll with nothing to do: whoever else brings work wakes it */
 	bool stopping; /* leave when there is nothing to do */
 	unsigned number;
 	struct list_entry interrupts;
 	struct list_entry dpcs;
-	struct list_entry turn; /* those of them that this turn will run */
+	struct list_entry turn;	  /* those of them that this turn will run */
 	struct list_entry timers; /* by due time */
 	struct list_entry work_items;
 	int epoll_fd;
@@ -79,6 +79,9 @@ ntstatus host_processor_open(struct host_processor *processor, unsigned number);
 void host_processor_close(struct host_processor *processor);
 void *host_processor_main(void *processor);
 void host_processor_wake(struct host_processor *processor);
+/* Links entry with the lock held, lets go of it, and wakes the processor if it is parked. */
+void host_processor_insert_and_unlock(struct host_processor *processor, struct list_entry *after,
+				      struct list_entry *entry);
 
 /* interrupt.c */
 void host_run_interrupt(struct kinterrupt *interrupt, uint32_t epoll_events);

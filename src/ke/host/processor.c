@@ -411,6 +411,9 @@ void *host_processor_main(void *context)
 
 	host_self.processor = processor;
 	host_self.processor_number = processor->number;
+	/* Nobody cancels this thread. Else libc makes each waiting call a point where one could,
+	 * with a locked instruction before and one after it. */
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 	host_lock(&processor->lock);
 	while (!processor->stopping || has_work(processor)) {
 		poll_descriptors(processor);

@@ -12,7 +12,7 @@
 #include "ke/ke.h"
 
 enum {
-	POOL_CLASSES = 8,	/* 64 bytes to 8 KiB */
+	POOL_CLASSES = 9,	/* 64 bytes to 16 KiB: a slab of a receive queue */
 	POOL_CACHE_BLOCKS = 256 /* kept for each class and thread */
 };
 

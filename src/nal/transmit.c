@@ -261,13 +261,20 @@ static bool take_whole(struct load *load, const struct ksock_tx *tx)
 	return true;
 }
 
+/* Nothing can come between the parts of a message. Lock held. */
+static bool in_midst_of_message(const struct ksock_conn *conn)
+{
+	return !is_list_empty(&conn->tx_queue) &&
+	       containing_record(conn->tx_queue.next, struct ksock_tx, entry)->begun;
+}
+
 /* False: there is nothing to send. */
 static bool collect(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
 {
 	kirql irql = ke_acquire_spin_lock(&conn->peer->lock);
 	bool any = ksocknal_has_output(conn);
 
-	if (any)
+	if (any && !in_midst_of_message(conn))
 		take_the_rest(conn, load);
 	while (!is_list_empty(&conn->tx_queue) && load->bytes < KSOCK_BATCH_BYTES) {
 		struct ksock_tx *tx =

@@ -295,6 +295,21 @@ static bool collect(struct ksock_conn *conn, struct ksock_batch *batch, struct l
 	return any;
 }
 
+/* Of a list that is longer than its payload it can turn out that all of the message goes out. */
+static void pack_part(struct ksock_conn *conn, struct ksock_batch *batch, struct ksock_tx *tx)
+{
+	kirql irql;
+
+	pack_tx(tx, batch, 0);
+	if (tx->cursor.left > 0)
+		return;
+	irql = ke_acquire_spin_lock(&conn->peer->lock);
+	remove_entry_list(&tx->entry);
+	insert_tail_list(&batch->txs, &tx->entry);
+	ke_release_spin_lock(&conn->peer->lock, irql);
+	conn->sent.messages++;
+}
+
 static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
 {
 	uint64_t zc_ack = 0;
@@ -321,7 +336,7 @@ static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load
 		conn->sent.messages++;
 	}
 	if (load->partial != NULL)
-		pack_tx(load->partial, batch, 0);
+		pack_part(conn, batch, load->partial);
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */

@@ -29,11 +29,13 @@ static void serve_connection(void *context)
 {
 	struct ksock_conn *conn = context;
 
-	while (!ksocknal_is_closing(conn) || conn->held) {
+	for (;;) {
 		bool again = ksocknal_rx_turn(conn);
 
 		if (is_tx_scheduled(conn))
 			again |= ksocknal_tx_turn(conn);
+		if (ksocknal_is_closing(conn) && !conn->held) /* a turn may have let go of it */
+			break;
 		if (!again)
 			ke_wait_for_single_object(&conn->work, KE_WAIT_FOREVER);
 	}

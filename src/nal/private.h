@@ -279,8 +279,8 @@ void ksocknal_destroy_conn(struct ksock_conn *conn);
 enum lnet_wire_reason ksocknal_judge_hello(const struct ksock_conn *conn);
 
 /*
- * The HELLO has come: the connection stands, and its peer's messages go out. False: there is no
- * pool, and it is closed.
+ * The HELLO has come: the connection stands, and its peer's messages go out. False: it does not,
+ * and is closed.
  */
 bool ksocknal_establish(struct ksock_conn *conn);
 
@@ -327,7 +327,10 @@ void ksocknal_txlist_done(struct list_entry *done);
 /* The messages of a connection that is gone. */
 void ksocknal_fail_conn_txs(struct ksock_conn *conn);
 
-/* The connection can be used: what has waited for it goes out. False: it has been closed. */
+/*
+ * The connection can be used: what has waited for it goes out. False: it has been closed, or the
+ * peer's node has begun anew.
+ */
 bool ksocknal_conn_stands(struct ksock_conn *conn);
 
 /* A connection to the peer could not be made, or has ended before it stood. */

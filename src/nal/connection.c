@@ -85,9 +85,11 @@ void ksocknal_accept(struct lnet_node *node, struct tdi_stream *stream)
 		return;
 	}
 	initialize_conn(conn, node, stream);
+	ob_reference(&conn->references); /* this call's: it can end while it begins */
 	status = begin_conn(conn);
 	if (!nt_success(status))
 		ksocknal_close_conn(conn, status);
+	ksocknal_conn_decref(conn);
 }
 
 static ntstatus connected(struct device_object *device, struct irp *irp, void *context)

@@ -155,6 +155,7 @@ struct ksock_conn {
 	/* Ready: under the scheduler's lock. */
 	struct list_entry rx_entry, tx_entry, starved_entry;
 	bool rx_ready, rx_scheduled;
+	bool starved; /* it is in that list; a thread tries again, all the same */
 	bool resumed; /* lnet_resume has been called */
 	bool closing;
 	bool rx_midst; /* it waits for the rest of something */

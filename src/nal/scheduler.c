@@ -278,7 +278,8 @@ static struct ksock_batch *idle_batch(struct ksock_sched *sched, struct ksock_co
 	kirql irql = ke_acquire_spin_lock(&sched->lock);
 	struct list_entry *entry = remove_head_list(&sched->batches);
 
-	if (entry == NULL && starving != NULL) {
+	if (entry == NULL && starving != NULL && !starving->starved) {
+		starving->starved = true;
 		ob_reference(&starving->references); /* the list's */
 		insert_tail_list(&sched->starved, &starving->starved_entry);
 	}
@@ -307,6 +308,7 @@ void ksocknal_return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
 	insert_head_list(&sched->batches, &batch->entry);
 	if (entry != NULL) {
 		conn = containing_record(entry, struct ksock_conn, starved_entry);
+		conn->starved = false;
 		put_into(&sched->tx_conns, &conn->tx_entry, conn);
 	}
 	ke_release_spin_lock(&sched->lock, irql);

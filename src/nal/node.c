@@ -352,7 +352,6 @@ void lnet_shutdown(struct lnet_node *node)
 	}
 	stop_thread(node);
 	close_addresses(node);
-	ke_flush_queued_dpcs(); /* a scheduler's last turn may still look at its lists */
 	ksocknal_stop_scheds(node);
 	free_node(node);
 }

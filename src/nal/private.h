@@ -79,6 +79,8 @@ struct ksock_sched {
 	struct list_entry answers;  /* idle ones */
 	uint32_t idle_answers;
 	bool busy; /* the work item runs, or will, and looks at the lists again */
+	bool stopping;
+	struct kevent idle; /* synchronization: the work item does not run, and it is stopping */
 	struct ex_work_item work;
 	struct stat_block counters; /* all under the lock */
 	struct stat_block messages;
@@ -389,6 +391,8 @@ void ksocknal_free_batch(struct ksock_batch *batch);
 /* ---- scheduler.c --------------------------------------------------------------------------- */
 
 ntstatus ksocknal_start_scheds(struct lnet_node *node);
+
+/* There is no connection any more. A thread, PASSIVE. */
 void ksocknal_stop_scheds(struct lnet_node *node);
 
 bool ksocknal_is_closing(struct ksock_conn *conn);

@@ -209,6 +209,8 @@ static bool take_turns(struct ksock_sched *sched)
 	struct ksock_conn *rx = next_rx(sched), *tx = next_tx(sched);
 
 	sched->busy = rx != NULL || tx != NULL;
+	if (!sched->busy && sched->stopping)
+		ke_set_event(&sched->idle); /* with the lock held: behind it all may be gone */
 	ke_release_spin_lock(&sched->lock, irql);
 	if (rx != NULL)
 		put_back(sched, &sched->rx_conns, &rx->rx_entry, rx, ksocknal_rx_turn(rx));
@@ -327,6 +329,7 @@ static void initialize_sched(struct ksock_sched *sched, struct lnet_node *node, 
 	initialize_list_head(&sched->starved);
 	initialize_list_head(&sched->batches);
 	initialize_list_head(&sched->answers);
+	ke_initialize_event(&sched->idle, SYNCHRONIZATION_EVENT, false);
 	ex_initialize_work_item(&sched->work, ksocknal_scheduler, sched, processor);
 	stat_add_block(&sched->counters, node->options.segment, &lnet_scheduler_table);
 	stat_add_block(&sched->messages, node->options.segment, &lnet_message_table);
@@ -366,9 +369,22 @@ static void free_idle(struct ksock_sched *sched)
 	stat_remove_block(&sched->messages);
 }
 
+static bool is_at_work(struct ksock_sched *sched)
+{
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	bool busy = sched->busy;
+
+	sched->stopping = true;
+	ke_release_spin_lock(&sched->lock, irql);
+	return busy;
+}
+
 void ksocknal_stop_scheds(struct lnet_node *node)
 {
-	for (uint32_t i = 0; i < node->sched_count; i++)
+	for (uint32_t i = 0; i < node->sched_count; i++) {
+		while (is_at_work(&node->scheds[i])) /* its last turn, and a look at its lists */
+			ke_wait_for_single_object(&node->scheds[i].idle, KE_WAIT_FOREVER);
 		free_idle(&node->scheds[i]);
+	}
 	ex_free_pool(node->scheds);
 }

@@ -223,6 +223,7 @@ bool ksocknal_establish(struct ksock_conn *conn)
 {
 	const struct ksock_hello *hello = &conn->hello;
 
+	conn->version = hello->version;
 	if (!conn->active) {
 		struct ksock_peer *peer = ksocknal_find_peer(
 			lnet_find_ni(conn->node, hello->dst_nid), hello->src_nid, NULL);
@@ -235,7 +236,6 @@ bool ksocknal_establish(struct ksock_conn *conn)
 			return false;
 		}
 		conn->type = ksock_invert_type(hello->connection_type);
-		conn->version = hello->version;
 		conn->hello_owed = true;
 	}
 	note_incarnation(conn->peer, hello->src_incarnation);

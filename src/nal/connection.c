@@ -227,16 +227,17 @@ bool ksocknal_establish(struct ksock_conn *conn)
 	if (!conn->active) {
 		struct ksock_peer *peer = ksocknal_find_peer(
 			lnet_find_ni(conn->node, hello->dst_nid), hello->src_nid, NULL);
-		kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
+		kirql irql;
 
-		conn->peer = peer; /* for who closes it meanwhile */
+		conn->type = ksock_invert_type(hello->connection_type);
+		conn->hello_owed = true;
+		irql = ke_acquire_spin_lock(&conn->sched->lock);
+		conn->peer = peer; /* from here on others look at it: who closes it, the clock */
 		ke_release_spin_lock(&conn->sched->lock, irql);
 		if (peer == NULL) {
 			ksocknal_close_conn(conn, STATUS_INSUFFICIENT_RESOURCES);
 			return false;
 		}
-		conn->type = ksock_invert_type(hello->connection_type);
-		conn->hello_owed = true;
 	}
 	note_incarnation(conn->peer, hello->src_incarnation);
 	conn->stood = ksocknal_conn_stands(conn);

@@ -344,6 +344,7 @@ bool ksocknal_process_receive(struct ksock_conn *conn)
 		while (result == GO_ON)
 			result = step(conn, &feed);
 		used += length - feed.length;
+		conn->tally.bytes += length - feed.length;
 		if (length > 0)
 			tdi_queue_consume(&conn->stream->normal, length - feed.length);
 		if (result == HELD) {

@@ -116,6 +116,7 @@ struct ksock_tally {
 	uint32_t messages[LNET_MSG_REPLY + 1];
 	uint32_t noops;
 	uint32_t dropped;
+	uint64_t bytes; /* of all kinds */
 	uint64_t payload_bytes;
 	uint64_t slop_bytes;
 };
@@ -160,8 +161,8 @@ struct ksock_conn {
 	bool starved; /* it is in that list; a thread tries again, all the same */
 	bool resumed; /* lnet_resume has been called */
 	bool closing;
-	bool rx_midst; /* it waits for the rest of something */
-	uint64_t rx_turns;
+	bool rx_midst;	   /* it waits for the rest of something */
+	uint64_t rx_bytes; /* that were read */
 	struct ksock_watch rx_watch;
 
 	/* Coming in: the turn's. */

@@ -136,9 +136,9 @@ bool ksocknal_rx_turn(struct ksock_conn *conn)
 	if (go)
 		again = ksocknal_process_receive(conn);
 	irql = ke_acquire_spin_lock(&sched->lock);
+	conn->rx_bytes += conn->tally.bytes;
 	ksocknal_count_received(&sched->messages, &conn->tally);
 	stat_count(&sched->counters, LNET_SCHED_RX_TURNS, 1);
-	conn->rx_turns++;
 	conn->rx_midst = !conn->held && (conn->state != SOCKNAL_RX_KSM_HEADER || conn->rx_have > 0);
 	again = (again || conn->rx_ready) && (!conn->closing || conn->held);
 	conn->rx_scheduled = again;

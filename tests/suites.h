@@ -16,6 +16,8 @@ void register_send_suite(void);
 void register_window_suite(void);
 void register_receive_suite(void);
 void register_wire_suite(void);
+void register_message_suite(void);
+void register_message_peer_suite(void);
 void register_stat_suite(void);
 void register_counters_suite(void);
 void register_link_suites(void);

@@ -20,6 +20,7 @@ void register_suites(void)
 	register_wire_suite();
 	register_message_suite();
 	register_message_peer_suite();
+	register_message_bad_suite();
 	register_counters_suite();
 	register_link_suites();
 }

@@ -18,6 +18,8 @@ void register_receive_suite(void);
 void register_wire_suite(void);
 void register_message_suite(void);
 void register_message_peer_suite(void);
+void register_message_bad_suite(void);
+void register_scheduler_suite(void);
 void register_stat_suite(void);
 void register_counters_suite(void);
 void register_link_suites(void);

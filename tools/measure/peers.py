@@ -27,8 +27,8 @@ TOOLS = (
     Tool("zeromq", "measure-peer-zeromq", ("stream", "bulk", "pingpong")),
     Tool("nng", "measure-peer-nng", ("stream", "bulk", "pingpong")),
     Tool("iperf3", "iperf3", ("stream", "bulk")),
-    # Here xport's message layer joins: Tool("xport", "measure-peer-xport", ...), a program that
-    # hands a struct peer_tool to peer_main.
+    Tool("xport", "measure-peer-xport", ("stream", "bulk", "pingpong")),
+    Tool("xport-threads", "measure-peer-xport", ("stream", "pingpong")),
 )
 PROGRAMS = sorted({tool.program for tool in TOOLS} - {"iperf3"})
 

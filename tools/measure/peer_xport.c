@@ -10,8 +10,10 @@
  *
  * All is done where the layer calls back. A turn has its messages and the memory of their payloads,
  * and when the last of them is called back they are the next connection's turn: so there are never
- * more than TURNS turns under way, and what they consist of stays in the cache. The receiver has
- * the head of each payload placed, and the rest of it thrown away.
+ * more than TURNS turns under way, and what they consist of stays in the cache. For the same reason
+ * the kernel keeps no more than SEND_BUFFER_BYTES of each connection: a sender that never blocks
+ * would fill what it gives by itself, megabytes, and large messages would take twice as long. The
+ * receiver has the head of each payload placed, and the rest of it thrown away.
  *
  * A ping-pong has one buffer at each end, which a message comes into and goes out of. While it goes
  * out the next one has to wait at the portal. The child's first PUT has no payload: the parent does
@@ -26,7 +28,7 @@
 
 #include "peer_run.h"
 
-enum { TURNS = 4, PORTAL = 1, PORTALS };
+enum { TURNS = 2, SEND_BUFFER_BYTES = 128 << 10, PORTAL = 1, PORTALS };
 
 #define NET lnet_make_net(SOCKLND, 0)
 #define PARENT_NID lnet_make_nid(NET, 0x0a000001)
@@ -75,7 +77,7 @@ static void open_station(struct station *station, struct peer_run *run,
 			 const struct lnet_portal *portal, uint64_t nid, uint32_t count,
 			 bool listens)
 {
-	const struct tcp_options tcp = {0};
+	const struct tcp_options tcp = {.send_buffer_bytes = SEND_BUFFER_BYTES};
 	struct lnet_options options = {.listen = listens ? &station->listen : NULL,
 				       .backlog = run->connections,
 				       .nid_count = count,

@@ -355,23 +355,32 @@ static struct device_object *create_cutting(struct stat_segment *segment)
 	return link_create_device(&options);
 }
 
+static struct device_object *create_direct(struct stat_segment *segment)
+{
+	const struct link_options options = {
+		.rtt_ns = 10000, .window_bytes = 64 << 10, .segment = segment};
+
+	return link_create_device(&options);
+}
+
 static struct transport_address any_address(void)
 {
 	return (struct transport_address){.address_type = TDI_ADDRESS_TYPE_IP};
 }
 
 const struct ground plain_link = {"link", create_plain, link_delete_device, any_address};
+const struct ground unbuffered_link = {"link that does not buffer", create_direct,
+				       link_delete_device, any_address};
 const struct ground cutting_link = {"link that cuts", create_cutting, link_delete_device,
 				    any_address};
 
 #if EXECUTIVE_HOST
 extern const struct ground tcp_ground;
-const struct ground *const tcp_or_null = &tcp_ground;
-const struct ground *const all_grounds[] = {&plain_link, &cutting_link, &tcp_ground, NULL};
+const struct ground *const all_grounds[] = {&plain_link, &cutting_link, &unbuffered_link,
+					    &tcp_ground, NULL};
 const struct ground *const swift_grounds[] = {&plain_link, &tcp_ground, NULL};
 #else
-const struct ground *const tcp_or_null = NULL;
-const struct ground *const all_grounds[] = {&plain_link, &cutting_link, NULL};
+const struct ground *const all_grounds[] = {&plain_link, &cutting_link, &unbuffered_link, NULL};
 const struct ground *const swift_grounds[] = {&plain_link, NULL};
 #endif
 

@@ -117,11 +117,10 @@ void with_nodes(nodes_case *body, const struct lnet_options *options);
 void with_nodes_on(const struct ground *const *where, nodes_case *body,
 		   const struct lnet_options *options);
 
-/* A link that buffers; one that buffers little, and cuts; kernel TCP, or NULL. */
-extern const struct ground plain_link, cutting_link;
-extern const struct ground *const tcp_or_null;
+/* A link that buffers; one that buffers little, and cuts; one that does not buffer. */
+extern const struct ground plain_link, cutting_link, unbuffered_link;
 
-/* Both, and with kernel TCP; and without the one that is slow. Each ends with NULL. */
+/* All, and kernel TCP where it is; and without those that are slow. Each ends with NULL. */
 extern const struct ground *const all_grounds[];
 extern const struct ground *const swift_grounds[];
 

@@ -27,6 +27,7 @@ enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 		while (result == GO_ON)
 			result = next_step(conn, &feed);
 		used += length - feed.length;
+		conn->tally.bytes += length - feed.length;
 		if (!early)
 			tdi_queue_consume(&conn->stream->normal, length - feed.length);
 		if (result != STARVED)

@@ -23,6 +23,7 @@ enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 		while (result == GO_ON)
 			result = next_step(conn, &feed);
 		used += length - feed.length;
+		conn->tally.bytes += length - feed.length;
 		tdi_queue_consume(&conn->stream->normal, length);
 		if (result != STARVED)
 			return results[result];

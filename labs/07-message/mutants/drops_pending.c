@@ -5,12 +5,10 @@ static enum step parse(struct ksock_conn *conn)
 	ntstatus status = lnet_parse(conn);
 
 	conn->dropped = status != STATUS_SUCCESS;
-	if (conn->dropped) {
-		conn->tally.dropped++;
+	if (conn->dropped)
 		length = 0;
-	} else if (conn->place != KSOCK_PLACE_SHOWN && conn->cursor.left < length) {
+	else if (conn->place != KSOCK_PLACE_SHOWN && conn->cursor.left < length)
 		length = conn->cursor.left;
-	}
 	want(conn, SOCKNAL_RX_LNET_PAYLOAD, length);
 	return GO_ON;
 }

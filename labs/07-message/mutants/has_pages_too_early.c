@@ -27,6 +27,7 @@ static enum step finish_message(struct ksock_conn *conn)
 	if (!conn->dropped && lnet_finalize(conn, STATUS_SUCCESS) == STATUS_PENDING)
 		return HELD;
 	conn->tally.messages[conn->incoming.header.type]++;
+	conn->tally.dropped += conn->dropped;
 	ksocknal_new_packet(conn);
 	return GO_ON;
 }

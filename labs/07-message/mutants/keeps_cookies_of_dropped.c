@@ -6,6 +6,7 @@ static enum step finish_message(struct ksock_conn *conn)
 	if (!conn->dropped && lnet_finalize(conn, STATUS_SUCCESS) == STATUS_PENDING)
 		return HELD;
 	conn->tally.messages[conn->incoming.header.type]++;
+	conn->tally.dropped += conn->dropped;
 	if (!conn->dropped && conn->message.zc_cookies[0] != 0 &&
 	    !ksocknal_queue_zc_ack(conn, conn->message.zc_cookies[0]))
 		return refuse(conn, LNET_WIRE_TOO_MANY_COOKIES);

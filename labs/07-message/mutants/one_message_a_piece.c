@@ -6,6 +6,7 @@ static enum step finish_message(struct ksock_conn *conn)
 	if (!conn->dropped && lnet_finalize(conn, STATUS_SUCCESS) == STATUS_PENDING)
 		return HELD;
 	conn->tally.messages[conn->incoming.header.type]++;
+	conn->tally.dropped += conn->dropped;
 	if (conn->message.zc_cookies[0] != 0 &&
 	    !ksocknal_queue_zc_ack(conn, conn->message.zc_cookies[0]))
 		return refuse(conn, LNET_WIRE_TOO_MANY_COOKIES);
@@ -37,6 +38,7 @@ enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 		while (result == GO_ON)
 			result = next_step(conn, &feed);
 		used += length;
+		conn->tally.bytes += length;
 		if (length > 0)
 			tdi_queue_consume(&conn->stream->normal, length);
 		if (result != STARVED)

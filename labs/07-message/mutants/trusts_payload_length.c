@@ -7,10 +7,8 @@ static enum step parse(struct ksock_conn *conn)
 	if (status == STATUS_PENDING)
 		return HELD;
 	conn->dropped = !nt_success(status);
-	if (conn->dropped) {
-		conn->tally.dropped++;
+	if (conn->dropped)
 		length = 0;
-	}
 	want(conn, SOCKNAL_RX_LNET_PAYLOAD, length);
 	return GO_ON;
 }

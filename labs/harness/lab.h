@@ -35,6 +35,7 @@ struct lab {
 	const char *name; /* of the stage: also of its folder and of its page in the book */
 	const struct lab_cause *causes;
 	const struct lab_exercise *exercises;
+	uint32_t orders; /* of events, that the simulator tries of each; 0: the usual number */
 };
 
 extern const struct lab lab_under_check;

@@ -14,8 +14,8 @@
 
 enum {
 	PROCESSORS = 2,
-	BOUNDED_RUNS = 2000,
-	RANDOM_RUNS = 500,
+	ORDERS = 2500,
+	RANDOM_ORDERS = 5, /* of these, one in so many */
 	SHRINKING_RUNS = 20000,
 	EVENTS = 20000,
 };
@@ -104,14 +104,16 @@ static bool search(enum sim_portfolio portfolio, uint64_t runs)
 
 void lab_run_exercise(const struct lab_exercise *exercise, enum lab_job job)
 {
+	uint64_t orders = lab_under_check.orders != 0 ? lab_under_check.orders : ORDERS;
+	uint64_t random = orders / RANDOM_ORDERS;
 	bool fails = false;
 
 	current = exercise;
 	board->finding.found = false;
 	switch (job) {
 	case LAB_SEARCH:
-		fails = search(SIM_ONLY_BOUNDED, BOUNDED_RUNS) ||
-			search(SIM_ONLY_SAMPLING, RANDOM_RUNS);
+		fails = search(SIM_ONLY_BOUNDED, orders - random) ||
+			search(SIM_ONLY_SAMPLING, random);
 		break;
 	case LAB_SHRINK:
 		fails = search(SIM_ONLY_BOUNDED, SHRINKING_RUNS);

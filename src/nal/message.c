@@ -293,7 +293,7 @@ static enum step finish_message(struct ksock_conn *conn)
 	return GO_ON;
 }
 
-static enum step step(struct ksock_conn *conn, struct feed *feed)
+static enum step next_step(struct ksock_conn *conn, struct feed *feed)
 {
 	switch (conn->state) {
 	case SOCKNAL_RX_ADDRESSES:
@@ -344,7 +344,7 @@ enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 			}
 		}
 		while (result == GO_ON)
-			result = step(conn, &feed);
+			result = next_step(conn, &feed);
 		used += length - feed.length;
 		conn->tally.bytes += length - feed.length;
 		tdi_queue_consume(&conn->stream->normal, length - feed.length);

@@ -46,6 +46,12 @@ const struct lab_stage lab_stages[] = {
 	 "receive.c",
 	 "tdi/stream.h",
 	 {"src/tdi/tsdu.c", "src/tdi/receive.c"}},
+	{7,
+	 "07-message",
+	 "messages out of a stream: headers, payloads, answers",
+	 "message.c",
+	 "nal/private.h",
+	 {"src/nal/message.c", "src/nal/portal.c"}},
 	{.name = NULL},
 };
 

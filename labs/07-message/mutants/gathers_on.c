@@ -1,0 +1,20 @@
+/* Breaks rule 1: gathers the next header behind the one that it has used. */
+static enum step message_came(struct ksock_conn *conn, const void *bytes)
+{
+	enum lnet_wire_reason reason =
+		ksock_decode_message(bytes, KSOCK_MESSAGE_BYTES, &conn->message, conn->swapped);
+
+	if (reason != LNET_WIRE_GOOD)
+		return refuse(conn, reason);
+	if (conn->message.type == KSOCK_MSG_NOOP) {
+		noop_came(conn);
+		ksocknal_new_packet(conn);
+		return GO_ON;
+	}
+	take_zc_acks(conn, 0, conn->message.zc_cookies[1]);
+	if (conn->message.checksum != 0)
+		conn->sum = ksock_checksum_begin(bytes);
+	conn->state = SOCKNAL_RX_LNET_HEADER;
+	conn->rx_wanted = LNET_HEADER_BYTES;
+	return GO_ON;
+}

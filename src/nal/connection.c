@@ -40,7 +40,7 @@ static void add_to_node(struct ksock_conn *conn)
 	struct lnet_node *node = conn->node;
 	kirql irql = ke_acquire_spin_lock(&node->lock);
 
-	conn->number = ++node->last_conn;
+	conn->number = conn->incoming.connection = ++node->last_conn;
 	insert_tail_list(&node->conns, &conn->node_entry);
 	node->conn_count++;
 	stat_count(&node->counters, conn->active ? LNET_COUNTS_CALLED : LNET_COUNTS_ACCEPTED, 1);

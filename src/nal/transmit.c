@@ -269,6 +269,13 @@ static bool take_whole(struct load *load, const struct ksock_tx *tx)
 	return true;
 }
 
+/* Nothing can come between the parts of a message. Lock held. */
+static bool in_midst_of_message(const struct ksock_conn *conn)
+{
+	return !is_list_empty(&conn->tx_queue) &&
+	       containing_record(conn->tx_queue.next, struct ksock_tx, entry)->begun;
+}
+
 static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
 {
 	while (!is_list_empty(&conn->tx_queue) && load->bytes < KSOCK_BATCH_BYTES) {
@@ -316,7 +323,8 @@ static bool next_batch(struct ksock_conn *conn, struct ksock_batch *finished,
 	begin_batch(batch, conn);
 	any = ksocknal_has_output(conn);
 	if (any) {
-		take_the_rest(conn, load);
+		if (!in_midst_of_message(conn))
+			take_the_rest(conn, load);
 		take_txs(conn, batch, load);
 	}
 	/* Until the batch is done; and before it is sent, lest its completion come first. */
@@ -325,6 +333,21 @@ static bool next_batch(struct ksock_conn *conn, struct ksock_batch *finished,
 	ke_release_spin_lock(&conn->peer->lock, irql);
 	ksocknal_txlist_done(&done);
 	return any;
+}
+
+/* Of a list that is longer than its payload it can turn out that all of the message goes out. */
+static void pack_part(struct ksock_conn *conn, struct ksock_batch *batch, struct ksock_tx *tx)
+{
+	kirql irql;
+
+	pack_tx(tx, batch, 0);
+	if (tx->cursor.left > 0)
+		return;
+	irql = ke_acquire_spin_lock(&conn->peer->lock);
+	remove_entry_list(&tx->entry);
+	insert_tail_list(&batch->txs, &tx->entry);
+	ke_release_spin_lock(&conn->peer->lock, irql);
+	conn->sent.messages++;
 }
 
 static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
@@ -353,7 +376,7 @@ static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load
 		conn->sent.messages++;
 	}
 	if (load->partial != NULL)
-		pack_tx(load->partial, batch, 0);
+		pack_part(conn, batch, load->partial);
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */

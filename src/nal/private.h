@@ -299,6 +299,9 @@ void ksocknal_hold_peer(struct ksock_peer *peer);
 void ksocknal_begin_tx(struct ksock_tx *tx, struct ksock_peer *peer, uint32_t type,
 		       const struct lnet_payload *payload, lnet_callback *callback, void *context);
 
+/* For the verifier: the peer has no such message under way. */
+void ksocknal_require_idle(struct ksock_peer *peer, const struct ksock_tx *tx);
+
 /* Gives it to a connection, or lets it wait for one. Up to DISPATCH. */
 void ksocknal_launch_packet(struct ksock_tx *tx);
 

@@ -91,6 +91,9 @@ void lnet_resume(struct lnet_incoming *incoming)
 	struct ksock_conn *conn = containing_record(incoming, struct ksock_conn, incoming);
 	kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
 
+	if (conn->resumed)
+		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed a second time",
+			     (unsigned long long)conn->number);
 	conn->resumed = true;
 	schedule_rx(conn);
 	ke_release_spin_lock(&conn->sched->lock, irql);
@@ -161,6 +164,9 @@ bool ksocknal_rx_turn(struct ksock_conn *conn)
 	if (result == KSOCK_RX_HELD) {
 		conn->held = true;
 		conn->references++; /* the owner's */
+	} else if (conn->resumed && !conn->held) {
+		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed and was not held",
+			     (unsigned long long)conn->number);
 	}
 	ksocknal_count_received(&sched->messages, &conn->tally);
 	stat_count(&sched->counters, LNET_SCHED_RX_TURNS, 1);

@@ -232,9 +232,9 @@ static void ksocknal_scheduler(void *context)
 
 	while (turns < TURNS && take_turns(sched, &batch))
 		turns++;
-	if (batch != NULL)
-		return_batch(sched, batch);
 	sched->busy = turns == TURNS;
+	if (batch != NULL)
+		return_batch(sched, batch); /* who has waited for it may wake the scheduler again */
 	ke_release_spin_lock(&sched->lock, irql);
 	if (turns == TURNS)
 		ex_queue_work_item(&sched->work); /* the processor's interrupts first */

@@ -46,6 +46,12 @@ const struct lab_stage lab_stages[] = {
 	 "receive.c",
 	 "tdi/stream.h",
 	 {"src/tdi/tsdu.c", "src/tdi/receive.c"}},
+	{8,
+	 "08-scheduler",
+	 "connections that take turns, messages made into sends",
+	 "scheduler.c",
+	 "nal/private.h",
+	 {"src/nal/scheduler.c", "src/nal/transmit.c"}},
 	{.name = NULL},
 };
 

@@ -54,7 +54,8 @@ void settle(struct desk *desk, int rule)
 		busy = sched->busy;
 		ke_release_spin_lock(&sched->lock, irql);
 	}
-	expect_true(RULE_AT_WORK, !busy, "a scheduler that stops clears `busy`", "it is set");
+	expect_true(desk->line.ends[0].held != NULL ? RULE_ONE_BATCH : RULE_AT_WORK, !busy,
+		    "the scheduler comes to its end", "it is busy again and again");
 }
 
 void bury(struct desk *desk, int rule)
@@ -157,11 +158,13 @@ static void told(void *context, ntstatus status, uint32_t length)
 		    "messages are called back at PASSIVE_LEVEL", "at DISPATCH_LEVEL");
 	expect_number(RULE_CALLBACK, "callbacks of a message", 1,
 		      interlocked_increment(&note->told));
-	if (nt_success(status))
-		expect_true(
-			RULE_CALLBACK, note->desk->line.ends[note->end].puts > note->number,
-			"a message is called back when the transport is done with its last byte",
-			"before");
+	if (nt_success(status)) {
+		expect_status(RULE_ANSWER, "how the sends of a message that is sent have ended",
+			      STATUS_SUCCESS, note->desk->line.outcome);
+		expect_true(RULE_CALLBACK, note->desk->line.ends[note->end].puts > note->number,
+			    "a message is sent when the transport is done with its last byte",
+			    "it is called back before");
+	}
 	note->status = status;
 	ke_set_event(&note->done);
 }
@@ -257,7 +260,7 @@ static void open_conn(struct desk *desk, int end)
 	settle(desk, RULE_LOOKS);
 }
 
-struct desk *open_desk(void)
+struct desk *open_desk(int ends)
 {
 	struct desk *desk = lab_allocate(sizeof(*desk));
 
@@ -266,7 +269,7 @@ struct desk *open_desk(void)
 	ke_initialize_event(&desk->came, SYNCHRONIZATION_EVENT, false);
 	open_line(&desk->line);
 	create_node(desk);
-	for (int end = 0; end < LINE_ENDS; end++)
+	for (int end = 0; end < ends; end++)
 		open_conn(desk, end);
 	return desk;
 }
@@ -281,7 +284,7 @@ void close_desk(struct desk *desk)
 		close_conn(desk, RULE_REFERENCE, end);
 		bury(desk, RULE_REFERENCE);
 	}
-	for (int end = 0; end < LINE_ENDS; end++)
+	for (int end = 0; end < LINE_ENDS && desk->peers[end] != NULL; end++)
 		ksocknal_put_peer(desk->peers[end]);
 	step(RULE_AT_WORK, "the schedulers are stopped");
 	ksocknal_stop_scheds(node);

@@ -1,7 +1,7 @@
 /*
- * A node whose scheduler and transmit are under check: two peers have called it on the line, and
- * both connections belong to the first processor's scheduler. The exercise is the node's thread: it
- * deletes connections that nobody has any more.
+ * A node whose scheduler and transmit are under check: a peer or two have called it on the line,
+ * and their connections belong to the first processor's scheduler. The exercise is the node's
+ * thread: it deletes connections that nobody has any more.
  */
 #ifndef XPORT_LABS_DESK_H
 #define XPORT_LABS_DESK_H
@@ -46,7 +46,8 @@ struct desk {
 	struct kevent came;
 };
 
-struct desk *open_desk(void);
+/* With so many connections, 1 or 2. */
+struct desk *open_desk(int ends);
 
 /* Closes what is not closed; everybody must have let go of everything. */
 void close_desk(struct desk *desk);

@@ -5,7 +5,7 @@
 enum {
 	SMALL = 8,	     /* bytes: a message that is copied into the staging */
 	LONG_PIECE = 60,     /* so many bytes in a piece of a message that is not */
-	LONG_PIECES = 400,   /* for more batches than a turn has */
+	LONG_PIECES = 330,   /* for more batches than a turn has */
 	LONGER_PIECES = 280, /* than a few batches have */
 };
 
@@ -65,13 +65,21 @@ static void expect_left_alone(struct desk *desk)
 
 static void sends_one(void *context)
 {
-	struct desk *desk = open_desk();
-	struct note *note;
+	struct desk *desk = open_desk(1);
 
 	(void)context;
 	step(0, "the transport completes sends before it answers");
 	expect_told(give(desk, RULE_CALLBACK, 0, 1, SMALL), RULE_CALLBACK, STATUS_SUCCESS);
 	settle(desk, RULE_CALLBACK);
+	close_desk(desk);
+}
+
+static void sends_pending(void *context)
+{
+	struct desk *desk = open_desk(1);
+	struct note *note;
+
+	(void)context;
 	step(0, "the transport keeps sends until it is told to complete them");
 	desk->line.when = HELD;
 	note = give(desk, RULE_CALLBACK, 0, 1, SMALL);
@@ -93,7 +101,7 @@ static void sends_one(void *context)
 static void waits(void *context)
 {
 	enum { MESSAGES = 4 };
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct line_end *end = &desk->line.ends[0];
 	struct note *notes[MESSAGES];
 
@@ -123,7 +131,7 @@ static void waits(void *context)
 static void sends_many(void *context)
 {
 	enum { MESSAGES = 3 };
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct note *notes[MESSAGES];
 
 	(void)context;
@@ -139,7 +147,7 @@ static void sends_many(void *context)
 static void fails(void *context)
 {
 	static const enum when whens[LINE_ENDS] = {AT_ONCE, FROM_DPC};
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 
 	(void)context;
 	desk->line.outcome = STATUS_CONNECTION_RESET;
@@ -158,7 +166,7 @@ static void fails(void *context)
 
 static void sends_in_parts(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct line_end *end = &desk->line.ends[0];
 	struct note *first, *second;
 
@@ -185,7 +193,7 @@ static void sends_in_parts(void *context)
 
 static void is_fair(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 	struct note *notes[LINE_ENDS];
 
 	(void)context;
@@ -230,7 +238,7 @@ static void in_a_turn(struct desk *desk)
 
 static void has_news(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 
 	(void)context;
 	desk->meanwhile = in_a_turn;
@@ -253,7 +261,7 @@ static void shown_by_dpc(struct kdpc *dpc, void *context)
 
 static void reads_beside(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct kdpc dpc;
 
 	(void)context;
@@ -270,7 +278,7 @@ static void reads_beside(void *context)
 
 static void is_held(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 
 	(void)context;
 	step(RULE_HELD, "the portal's owner says: not now");
@@ -304,7 +312,7 @@ static void is_held(void *context)
 static void is_resumed_early(void *context)
 {
 	enum { TIMES = 40 };
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 
 	(void)context;
 	step(RULE_HELD, "the portal's owner says: not now, %d times, and calls lnet_resume before",
@@ -321,7 +329,7 @@ static void is_resumed_early(void *context)
 
 static void starves(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 	struct note *notes[LINE_ENDS];
 
 	(void)context;
@@ -345,7 +353,7 @@ static void starves(void *context)
 
 static void starves_beside(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 	struct note *notes[LINE_ENDS];
 
 	(void)context;
@@ -381,7 +389,7 @@ static void closes_the_other(struct desk *desk)
 
 static void is_closed(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(2);
 
 	(void)context;
 	desk->meanwhile = closes_the_other;
@@ -400,7 +408,7 @@ static void is_closed(void *context)
 
 static void is_closed_meanwhile(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct note *notes[2];
 
 	(void)context;
@@ -419,7 +427,7 @@ static void is_closed_meanwhile(void *context)
 /* Whatever happens to the messages, it happens once, and everybody lets go. */
 static void is_closed_anyhow(void *context)
 {
-	struct desk *desk = open_desk();
+	struct desk *desk = open_desk(1);
 	struct kdpc dpc;
 
 	(void)context;
@@ -455,6 +463,7 @@ static const struct lab_cause causes[] = {
 static const struct lab_exercise exercises[] = {
 	{"one message", sends_one},
 	{"news while the scheduler is at work", has_news},
+	{"one message, which the transport keeps for a while", sends_pending},
 	{"messages that wait for a send that is pending", waits},
 	{"messages while sends complete", sends_many},
 	{"sends that fail", fails},

@@ -32,7 +32,7 @@ enum {
 
 enum {
 	LINE_ENDS = 2,
-	LINE_UNREAD = 40 * 1024,
+	LINE_UNREAD = 20 * 1024,
 	LINE_TURN = 4, /* batches: TURN_BATCHES */
 };
 
@@ -49,8 +49,9 @@ struct line_end {
 	struct irp *close_irp;
 	bool sending;
 	struct line_send *held;
-	uint32_t sends; /* so far */
-	uint32_t have;	/* bytes that are no whole message yet */
+	uint32_t sends;	  /* so far */
+	uint32_t have;	  /* bytes that are no whole message yet */
+	uint32_t checked; /* of these, payload that is known to be right */
 	char unread[LINE_UNREAD];
 	bool greeted;	/* the HELLO has come */
 	uint32_t puts;	/* messages that have come whole */

@@ -87,7 +87,8 @@ static void put_back(struct list_entry *list, struct list_entry *entry, struct k
 static void ksocknal_scheduler(void *context)
 {
 	(void)context;
-	(void)idle_batch; /* TODO: a batch in hand for all turns; then take_turns, up to TURNS times */
+	(void)idle_batch; /* TODO: a batch in hand for all turns; then take_turns, up to TURNS times
+			   */
 	(void)take_turns;
 	(void)return_batch;
 	ke_bug_check("NOT-WRITTEN", "ksocknal_scheduler is yours to write");

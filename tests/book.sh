@@ -61,6 +61,22 @@ check "a line that is not shown" refused_chapter '{{code src/a/a.c one}}' \
 check "an unknown directive" refused_chapter '{{code src/a/a.c}}\n{{cod src/a/a.c}}' "is no directive"
 check "a command that fails" refused_chapter '{{code src/a/a.c}}\n{{run false}}' \
 	"'false' ended with status 1"
+# Weaves a chapter with a chart, of this script.
+chart() {
+	project "{{code src/a/a.c}}\n\n{{chart line A line & no more}}"
+	mkdir -p "$scratch/p/book/figures"
+	echo "$1" >"$scratch/p/book/figures/line.gnuplot"
+	weave_project
+}
+charted() {
+	chart 'set terminal svg; plot x' && grep -q '<svg' "$scratch/out/book/line.svg" &&
+		grep -qF 'src="line.svg" alt="A line &amp; no more"' "$scratch/out/book/01-a.html"
+}
+check "a chart" charted
+check "a chart without words" refused_chapter '{{code src/a/a.c}}\n{{chart line}}' \
+	"a chart needs words"
+check "a chart that gnuplot does not make" refuses \
+	"gnuplot makes no chart of book/figures/line.gnuplot" chart 'exit status 1'
 check "a rule that nobody states" refused_chapter '{{code src/a/a.c}}\n\nSee [01.9].' \
 	"no chapter states the rule 01.9"
 

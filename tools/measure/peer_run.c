@@ -65,19 +65,29 @@ void peer_tell_port(struct peer_run *run, uint16_t port)
 
 /* ---- Streams --------------------------------------------------------------------------------- */
 
+uint32_t peer_next_turn(struct peer_run *run, uint32_t *connection)
+{
+	uint32_t messages = PEER_TURN_BYTES / run->message_bytes;
+
+	if (!run->last && atomic_load_explicit(&run->shared->enough, memory_order_relaxed)) {
+		run->last = true;
+		run->next = 0;
+	}
+	if (run->next == run->connections) {
+		if (run->last)
+			return 0;
+		run->next = 0;
+	}
+	*connection = run->next++;
+	return run->last || messages == 0 ? 1 : messages;
+}
+
 void peer_take_turns(struct peer_run *run, peer_turn *turn)
 {
-	uint32_t messages = PEER_TURN_BYTES / run->message_bytes, connection = 0;
+	uint32_t messages, connection;
 
-	if (messages == 0)
-		messages = 1;
-	while (!atomic_load_explicit(&run->shared->enough, memory_order_relaxed)) {
+	while ((messages = peer_next_turn(run, &connection)) > 0)
 		turn(run, connection, messages);
-		connection = (connection + 1) % run->connections;
-	}
-	run->last = true;
-	for (connection = 0; connection < run->connections; connection++)
-		turn(run, connection, 1);
 }
 
 void peer_wait_until_complete(struct peer_run *run)
@@ -122,25 +132,40 @@ static void print_stream(const struct peer_run *run)
 
 /* ---- Round trips ----------------------------------------------------------------------------- */
 
+void peer_begin_round(struct peer_run *run, struct peer_head *message)
+{
+	uint64_t time = now();
+
+	if (run->rounds == NULL) {
+		run->rounds = peer_allocate(run, MOST_ROUNDS * sizeof(run->rounds[0]));
+		run->begun = time + (uint64_t)(run->seconds * 1e9 / 5);
+		run->ended = run->begun + (uint64_t)(run->seconds * 1e9);
+	}
+	run->last = time >= run->ended || run->round_count == MOST_ROUNDS;
+	peer_stamp(run, 0, message);
+	run->question = *message;
+	run->asked = now();
+}
+
+bool peer_end_round(struct peer_run *run, const struct peer_head *message)
+{
+	uint64_t answered = now();
+
+	if (message->sequence != run->question.sequence || message->last != run->question.last)
+		peer_fail(run, "another message came back");
+	if (run->asked >= run->begun && !run->last)
+		run->rounds[run->round_count++] = answered - run->asked;
+	return !run->last;
+}
+
 void peer_ask_rounds(struct peer_run *run, peer_round *round)
 {
-	struct peer_head *message = peer_allocate_messages(run, 0), sent;
-	uint64_t begun = now(), warm = begun + (uint64_t)(run->seconds * 1e9 / 5);
-	uint64_t end = warm + (uint64_t)(run->seconds * 1e9), asked, answered = begun;
+	struct peer_head *message = peer_allocate_messages(run, 0);
 
-	run->rounds = peer_allocate(run, MOST_ROUNDS * sizeof(run->rounds[0]));
-	while (!run->last) {
-		run->last = answered >= end || run->round_count == MOST_ROUNDS;
-		peer_stamp(run, 0, message);
-		sent = *message;
-		asked = now();
+	do {
+		peer_begin_round(run, message);
 		round(run, message);
-		answered = now();
-		if (message->sequence != sent.sequence || message->last != sent.last)
-			peer_fail(run, "another message came back");
-		if (asked >= warm && !run->last)
-			run->rounds[run->round_count++] = answered - asked;
-	}
+	} while (peer_end_round(run, message));
 	free(message);
 }
 

@@ -73,10 +73,13 @@ struct peer_run {
 	uint64_t messages;		  /* received, or sent, in all */
 	uint32_t unclocked;		  /* bytes received since the clock was read */
 	bool last;			  /* what is stamped now is a connection's last */
+	uint32_t next;			  /* the connection whose turn is next */
 	uint64_t warm_from, begun, ended; /* ns */
 	uint64_t messages_begun, messages_ended;
 	uint64_t *rounds; /* ns, of each round trip */
 	uint32_t round_count;
+	struct peer_head question; /* the head of what was asked, at `asked` ns */
+	uint64_t asked;
 
 	struct peer_shared *shared;
 	int port_pipe[2];
@@ -99,16 +102,26 @@ void *peer_allocate_messages(struct peer_run *run, uint64_t bytes);
 /* The parent, as soon as it listens. */
 void peer_tell_port(struct peer_run *run, uint16_t port);
 
-/* The child: calls TURN until it is enough; then once more for each connection, with one message.
+/*
+ * The child: whose turn is next, and of how many messages. When it is enough each connection has
+ * one turn more, of one message; then there is 0. peer_take_turns calls TURN for all of them; who
+ * is called back when a turn has gone out asks for the next himself.
  */
+uint32_t peer_next_turn(struct peer_run *run, uint32_t *connection);
 void peer_take_turns(struct peer_run *run, peer_turn *turn);
 
 /* The child, where a library drops what is still under way when it is closed. */
 void peer_wait_until_complete(struct peer_run *run);
 
-/* The parent of a ping-pong: calls ROUND, which sends the message and receives it into its place,
- * until the time is over. */
+/*
+ * The parent of a ping-pong: calls ROUND, which sends the message and receives it into its place,
+ * until the time is over. Or, who is called back with the answer: peer_begin_round stamps the
+ * message that is about to be sent, and the clock is running; peer_end_round takes what came back,
+ * and is false when it was the last.
+ */
 void peer_ask_rounds(struct peer_run *run, peer_round *round);
+void peer_begin_round(struct peer_run *run, struct peer_head *message);
+bool peer_end_round(struct peer_run *run, const struct peer_head *message);
 
 void peer_look_at_clock(struct peer_run *run);
 

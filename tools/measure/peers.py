@@ -16,19 +16,19 @@ BULK_BYTES = 256 << 10
 IPERF3_STREAMS = 128  # it takes no more
 TURN_BYTES = 64 << 10
 
-# The program in the build, and the works it takes part in.
-Tool = collections.namedtuple("Tool", "name program works")
+# What it is compared as ("raw", "library" or "xport"), the program in the build, and its works.
+Tool = collections.namedtuple("Tool", "name kind program works")
 
 TOOLS = (
-    Tool("raw-send", "measure-peer", ("stream", "bulk", "pingpong")),
-    Tool("raw-writev", "measure-peer", ("stream",)),
-    Tool("raw-staged", "measure-peer", ("stream",)),
-    Tool("raw-epoll", "measure-peer", ("pingpong",)),
-    Tool("zeromq", "measure-peer-zeromq", ("stream", "bulk", "pingpong")),
-    Tool("nng", "measure-peer-nng", ("stream", "bulk", "pingpong")),
-    Tool("iperf3", "iperf3", ("stream", "bulk")),
-    # Here xport's message layer joins: Tool("xport", "measure-peer-xport", ...), a program that
-    # hands a struct peer_tool to peer_main.
+    Tool("raw-send", "raw", "measure-peer", ("stream", "bulk", "pingpong")),
+    Tool("raw-writev", "raw", "measure-peer", ("stream",)),
+    Tool("raw-staged", "raw", "measure-peer", ("stream",)),
+    Tool("raw-epoll", "raw", "measure-peer", ("pingpong",)),
+    Tool("zeromq", "library", "measure-peer-zeromq", ("stream", "bulk", "pingpong")),
+    Tool("nng", "library", "measure-peer-nng", ("stream", "bulk", "pingpong")),
+    Tool("iperf3", "raw", "iperf3", ("stream", "bulk")),
+    Tool("xport", "xport", "measure-peer-xport", ("stream", "bulk", "pingpong")),
+    Tool("xport-threads", "xport", "measure-peer-xport", ("stream", "pingpong")),
 )
 PROGRAMS = sorted({tool.program for tool in TOOLS} - {"iperf3"})
 
@@ -53,8 +53,11 @@ def takes_part(tool, work, message_bytes, connections):
     return work in tool.works
 
 
-def shapes(work):
-    """The message sizes and numbers of connections of a work."""
+def shapes(work, brief=False):
+    """The message sizes and numbers of connections of a work; brief: those of two lines."""
+    if work == "stream" and brief:
+        return [(SIZES[0], connections) for connections in CONNECTIONS] + \
+            [(size, CONNECTIONS[0]) for size in SIZES[1:]]
     if work == "stream":
         return [(size, connections) for size in SIZES for connections in CONNECTIONS]
     return [(size, 1) for size in ((BULK_BYTES,) if work == "bulk" else PINGPONG_SIZES)]

@@ -78,6 +78,8 @@ void add_run(struct text *html, const struct book *book, const char *command, co
 	     unsigned line);
 void add_figure(struct text *html, const struct book *book, const char *name, const char *path,
 		unsigned line);
+void add_chart(struct text *html, const struct book *book, const char *words, const char *path,
+	       unsigned line);
 
 /* ---- complete.c ---------------------------------------------------------------------------- */
 

@@ -177,6 +177,8 @@ static void take_line(const struct book *book, const struct chapter *chapter, ch
 		add_run(add_piece(pieces, markdown), book, rest, chapter->path, number);
 	else if (is_directive(line, "figure", &rest))
 		add_figure(add_piece(pieces, markdown), book, rest, chapter->path, number);
+	else if (is_directive(line, "chart", &rest))
+		add_chart(add_piece(pieces, markdown), book, rest, chapter->path, number);
 	else if (is_directive(line, "predict", &rest))
 		add_question(add_piece(pieces, markdown), rest);
 	else if (is_directive(line, "end", &rest))

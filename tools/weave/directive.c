@@ -197,3 +197,26 @@ void add_figure(struct text *html, const struct book *book, const char *name, co
 	free(text);
 	free(file);
 }
+
+void add_chart(struct text *html, const struct book *book, const char *words, const char *path,
+	       unsigned line)
+{
+	int length = (int)strcspn(words, " ");
+	const char *what = words + length + (words[length] != '\0');
+	char *script = format_string("book/figures/%.*s.gnuplot", length, words);
+	char *picture = format_string("%s/%.*s.svg", book->out, length, words);
+	char *argv[] = {"timeout", "60", "gnuplot", script, NULL};
+	struct text svg = {0};
+
+	if (*what == '\0')
+		die(path, line, "a chart needs words for those who can't see it");
+	if (run_program(argv, &svg, false) != 0)
+		die(path, line, "gnuplot makes no chart of %s", script);
+	write_file(picture, text_string(&svg));
+	text_printf(html, "<figure class=\"chart\"><img src=\"%.*s.svg\" alt=\"", length, words);
+	text_add_escaped(html, what, strlen(what));
+	text_add(html, "\"/></figure>\n");
+	text_free(&svg);
+	free(picture);
+	free(script);
+}

@@ -12,6 +12,8 @@
  *      {{run COMMAND}}          the command and its output; it must succeed
  *      {{figure NAME}}          a command and its output from book/figures/NAME.txt, with day and
  *                               machine: for what takes long, or measures. --refresh makes it anew
+ *      {{chart NAME WORDS}}     what gnuplot makes of book/figures/NAME.gnuplot, which reads
+ * figures; and what is to be seen there, in words
  *      {{predict QUESTION}} ... {{end}}    a question whose answer is folded away
  *
  * A paragraph that begins with [02.1] states the rule of that number; [02.1] elsewhere links there.

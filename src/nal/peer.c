@@ -431,7 +431,8 @@ bool ksocknal_conn_stands(struct ksock_conn *conn)
 
 	initialize_list_head(&done);
 	irql = ke_acquire_spin_lock(&peer->lock);
-	stands = !ksocknal_is_closing(conn); /* who closes it from now on finds it in the list */
+	/* Who closes it from now on finds it in the list. */
+	stands = conn->hello.src_incarnation == peer->incarnation && !ksocknal_is_closing(conn);
 	if (stands) {
 		insert_tail_list(&peer->conns, &conn->entry);
 		conn->tx_ready |= !conn->active;

@@ -10,6 +10,31 @@ struct ksock_sched *sched_of(struct desk *desk)
 	return &desk->node->scheds[0];
 }
 
+static int length_of(const struct list_entry *list)
+{
+	enum { MOST = 4 };
+	int length = 0;
+
+	for (const struct list_entry *entry = list->next; entry != list && length < MOST;
+	     entry = entry->next)
+		length++;
+	return length;
+}
+
+struct look look_at(struct desk *desk, int end)
+{
+	struct ksock_sched *sched = sched_of(desk);
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct look look = {.rx_conns = length_of(&sched->rx_conns),
+			    .tx_conns = length_of(&sched->tx_conns),
+			    .batches = length_of(&sched->batches),
+			    .references = desk->conns[end]->references,
+			    .woken = sched->work.queued != 0};
+
+	ke_release_spin_lock(&sched->lock, irql);
+	return look;
+}
+
 /* ---- Waiting ------------------------------------------------------------------------------- */
 
 /* A scheduler that has left a connection in a list, and nobody else, is to blame. */
@@ -85,14 +110,14 @@ void close_conn(struct desk *desk, int rule, int end)
 static ntstatus asked(void *owner, struct lnet_incoming *incoming)
 {
 	struct desk *desk = owner;
-	void (*meanwhile)(struct desk * desk) = desk->meanwhile;
 
 	desk->asked++;
-	desk->meanwhile = NULL;
-	if (meanwhile != NULL)
-		meanwhile(desk);
-	if (desk->says_not_now == 0)
+	if (desk->says_not_now == 0) {
+		if (desk->meanwhile != NULL)
+			desk->meanwhile(desk);
+		desk->meanwhile = NULL;
 		return STATUS_SUCCESS;
+	}
 	desk->says_not_now--;
 	if (desk->resumes_at_once)
 		lnet_resume(incoming);

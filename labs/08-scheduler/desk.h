@@ -55,6 +55,15 @@ void close_desk(struct desk *desk);
 /* The scheduler of both connections. */
 struct ksock_sched *sched_of(struct desk *desk);
 
+/* What a scheduler and a connection look like, all at one moment. */
+struct look {
+	int rx_conns, tx_conns, batches;
+	uint32_t references;
+	bool woken; /* the work item is queued again */
+};
+
+struct look look_at(struct desk *desk, int end);
+
 /* Gives a message of so many pieces of so many bytes. */
 struct note *give(struct desk *desk, int rule, int end, uint32_t pieces, uint32_t piece_bytes);
 

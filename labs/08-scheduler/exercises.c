@@ -9,38 +9,6 @@ enum {
 	LONGER_PIECES = 280, /* than a few batches have */
 };
 
-static int length_of(const struct list_entry *list)
-{
-	enum { MOST = 4 };
-	int length = 0;
-
-	for (const struct list_entry *entry = list->next; entry != list && length < MOST;
-	     entry = entry->next)
-		length++;
-	return length;
-}
-
-/* What a scheduler and a connection look like, all at one moment. */
-struct look {
-	int rx_conns, tx_conns, batches;
-	uint32_t references;
-	bool woken; /* the work item is queued again */
-};
-
-static struct look look_at(struct desk *desk, int end)
-{
-	struct ksock_sched *sched = sched_of(desk);
-	kirql irql = ke_acquire_spin_lock(&sched->lock);
-	struct look look = {.rx_conns = length_of(&sched->rx_conns),
-			    .tx_conns = length_of(&sched->tx_conns),
-			    .batches = length_of(&sched->batches),
-			    .references = desk->conns[end]->references,
-			    .woken = sched->work.queued != 0};
-
-	ke_release_spin_lock(&sched->lock, irql);
-	return look;
-}
-
 /* ---- Sending ------------------------------------------------------------------------------- */
 
 /* While the transport has it. */
@@ -443,6 +411,30 @@ static void is_closed_anyhow(void *context)
 	close_desk(desk);
 }
 
+static void closes_its_own(struct desk *desk)
+{
+	close_conn(desk, RULE_AT_WORK, 0);
+}
+
+/* In the last turn before the scheduler leaves the processor to others: it is queued again, though
+ * nobody is left. */
+static void stops(void *context)
+{
+	enum { TURNS_OF_A_RUN = 32 };
+	struct desk *desk = open_desk(1);
+
+	(void)context;
+	step(RULE_AT_WORK,
+	     "the portal's owner says: not now, and resumes; in the %dth turn he closes",
+	     TURNS_OF_A_RUN);
+	desk->says_not_now = TURNS_OF_A_RUN - 1;
+	desk->resumes_at_once = true;
+	desk->meanwhile = closes_its_own;
+	show(desk, 0);
+	bury(desk, RULE_AT_WORK);
+	close_desk(desk);
+}
+
 static const struct lab_cause causes[] = {
 	{"LOCK-MISUSE", RULE_NO_LOCK},
 	{"LOCK-ORDER", RULE_NO_LOCK},
@@ -477,6 +469,7 @@ static const struct lab_exercise exercises[] = {
 	{"a close before a turn", is_closed},
 	{"a close while a batch is with the transport", is_closed_meanwhile},
 	{"a close in the midst of everything", is_closed_anyhow},
+	{"an end while the scheduler is at work", stops},
 	{NULL, NULL},
 };
 

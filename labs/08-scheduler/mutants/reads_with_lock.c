@@ -14,9 +14,9 @@ bool ksocknal_rx_turn(struct ksock_conn *conn)
 		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed and was not held",
 			     (unsigned long long)conn->number);
 	}
+	conn->rx_bytes += conn->tally.bytes;
 	ksocknal_count_received(&sched->messages, &conn->tally);
 	stat_count(&sched->counters, LNET_SCHED_RX_TURNS, 1);
-	conn->rx_turns++;
 	conn->rx_midst = !conn->held && (conn->state != SOCKNAL_RX_KSM_HEADER || conn->rx_have > 0);
 	conn->rx_scheduled =
 		(result == KSOCK_RX_MORE || conn->rx_ready) && (!conn->closing || conn->held);

@@ -13,6 +13,8 @@ static void ksocknal_scheduler(void *context)
 	sched->busy = turns == TURNS;
 	if (batch != NULL)
 		return_batch(sched, batch); /* who has waited for it may wake the scheduler again */
+	if (!sched->busy && sched->stopping)
+		ke_set_event(&sched->idle); /* with the lock held: behind it all may be gone */
 	ke_release_spin_lock(&sched->lock, irql);
 	if (turns == TURNS)
 		ex_queue_work_item(&sched->work); /* the processor's interrupts first */

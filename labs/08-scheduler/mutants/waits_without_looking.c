@@ -11,9 +11,10 @@ struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
 	batch = ksocknal_create_batch(conn->node->options.device);
 	irql = ke_acquire_spin_lock(&sched->lock);
 	stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
-	if (batch == NULL) {
+	if (batch == NULL && !conn->starved) {
+		conn->starved = true;
 		conn->references++; /* the list's */
-		insert_tail_list(&sched->starved, &conn->tx_entry);
+		insert_tail_list(&sched->starved, &conn->starved_entry);
 	}
 	ke_release_spin_lock(&sched->lock, irql);
 	return batch;

@@ -205,14 +205,15 @@ struct note *give(struct desk *desk, int rule, int end, uint32_t pieces, uint32_
 	     length, pieces);
 	note->pieces = lab_allocate(pieces * sizeof(*note->pieces));
 	note->bytes = lab_allocate(length);
-	for (uint32_t i = 0; i < length; i++)
-		note->bytes[i] = line_byte(note->number, i);
-	for (uint32_t i = 0; i < pieces; i++)
+	for (uint32_t i = 0; i < pieces; i++) {
 		note->pieces[i] = (struct lnet_iov){note->bytes + i * piece_bytes, piece_bytes};
+		memset(note->pieces[i].base, line_byte(note->number, i), piece_bytes);
+	}
 	note->payload =
 		(struct lnet_payload){.length = length, .count = pieces, .iov = note->pieces};
 	ke_initialize_event(&note->done, NOTIFICATION_EVENT, false);
 	put.match_bits = note->number;
+	put.hdr_data = piece_bytes;
 	lnet_put(desk->peers[end], &note->tx, &put, &note->payload, 0, told, note);
 	return note;
 }

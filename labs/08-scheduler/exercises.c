@@ -459,8 +459,6 @@ static const struct lab_exercise exercises[] = {
 	{"messages that wait for a send that is pending", waits},
 	{"messages while sends complete", sends_many},
 	{"sends that fail", fails},
-	{"a message of more pieces than a batch has", sends_in_parts},
-	{"two connections that have much to send", is_fair},
 	{"data that comes while it is read", reads_beside},
 	{"an owner who is not ready", is_held},
 	{"an owner who is not ready for a moment", is_resumed_early},
@@ -470,6 +468,8 @@ static const struct lab_exercise exercises[] = {
 	{"a close while a batch is with the transport", is_closed_meanwhile},
 	{"a close in the midst of everything", is_closed_anyhow},
 	{"an end while the scheduler is at work", stops},
+	{"a message of more pieces than a batch has", sends_in_parts},
+	{"two connections that have much to send", is_fair},
 	{NULL, NULL},
 };
 

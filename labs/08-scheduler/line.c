@@ -35,18 +35,18 @@ static uint32_t read_put(struct line_end *end)
 		return 0;
 	expect_wire(lnet_decode_header(end->unread + KSOCK_MESSAGE_BYTES, LNET_HEADER_BYTES,
 				       &header, LNET_HEADER_SWAPPED) == LNET_WIRE_GOOD &&
-			    header.type == LNET_MSG_PUT,
+			    header.type == LNET_MSG_PUT && header.msg.put.hdr_data > 0,
 		    "something else stands where an LNet header must be");
 	expect_number(RULE_ORDER, "the message that goes out next", end->puts,
 		      (int64_t)header.msg.put.match_bits);
 	length = KSOCK_MESSAGE_BYTES + LNET_HEADER_BYTES + header.payload_length;
 	expect_wire(length <= LINE_UNREAD, "a message that is longer than any that was given");
-	while (end->checked < header.payload_length &&
-	       payload + end->checked < end->unread + end->have) {
-		expect_wire(payload[end->checked] == line_byte(end->puts, end->checked),
-			    "another byte within a payload");
-		end->checked++;
-	}
+	for (; end->checked < header.payload_length &&
+	       payload + end->checked < end->unread + end->have;
+	     end->checked++)
+		if (payload[end->checked] !=
+		    line_byte(end->puts, end->checked / header.msg.put.hdr_data))
+			expect_wire(false, "another byte within a payload");
 	if (end->have < length)
 		return 0;
 	end->checked = 0;

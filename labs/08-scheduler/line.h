@@ -83,10 +83,10 @@ void let_go(struct line_end *end);
 /* No more batches can be made, or again: their requests would need too many locations. */
 void set_shortage(struct line *line, bool shortage);
 
-/* The byte of a message's payload. */
-static inline char line_byte(uint64_t number, uint32_t offset)
+/* What a piece of a message's payload is full of; how long pieces are, its hdr_data says. */
+static inline char line_byte(uint64_t number, uint64_t piece)
 {
-	return (char)(number * 37 + offset * 11 + (offset >> 8) * 5 + 1);
+	return (char)(number * 37 + piece * 11 + (piece >> 8) * 5 + 1);
 }
 
 #endif

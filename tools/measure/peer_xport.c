@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "nal/lnet.h"
+#include "stat/publish.h"
 #include "tcp/tcp.h"
 
 #include "peer_run.h"
@@ -53,6 +54,7 @@ struct station {
 	struct transport_address listen; /* where it accepts */
 	struct lnet_portal portals[PORTALS];
 	bool threads;
+	struct stat_publication counters;
 	struct kspin_lock lock; /* guards the run, where several threads call */
 	struct kevent over;
 };
@@ -98,6 +100,8 @@ static void open_station(struct station *station, struct peer_run *run,
 	options.device = station->device;
 	options.nids = station->nids;
 	options.threads = station->threads;
+	stat_publish(&station->counters, "messages"); /* what the layer counts, in every run */
+	options.segment = station->counters.segment;
 	station->node = lnet_startup(&options, &status);
 	if (station->node == NULL)
 		fail(run, "lnet_startup", status);
@@ -131,6 +135,7 @@ static struct ksock_peer *find_peer(struct station *station, uint64_t own, uint6
 static void close_station(struct station *station)
 {
 	lnet_shutdown(station->node);
+	stat_withdraw(&station->counters);
 	ke_flush_queued_dpcs();
 	tcp_delete_device(station->device);
 	free(station->nids);

@@ -52,6 +52,12 @@ const struct lab_stage lab_stages[] = {
 	 "message.c",
 	 "nal/private.h",
 	 {"src/nal/message.c", "src/nal/portal.c"}},
+	{8,
+	 "08-scheduler",
+	 "connections that take turns, messages made into sends",
+	 "scheduler.c",
+	 "nal/private.h",
+	 {"src/nal/scheduler.c", "src/nal/transmit.c"}},
 	{.name = NULL},
 };
 

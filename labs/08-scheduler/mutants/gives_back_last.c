@@ -1,0 +1,19 @@
+/* Breaks rule 5: gives its batch back, which may make a connection ready, and then stops. */
+static void ksocknal_scheduler(void *context)
+{
+	struct ksock_sched *sched = context;
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct ksock_batch *batch = idle_batch(sched); /* in hand for all turns */
+	int turns = 0;
+
+	while (turns < TURNS && take_turns(sched, &batch))
+		turns++;
+	if (batch != NULL)
+		return_batch(sched, batch);
+	sched->busy = turns == TURNS;
+	if (!sched->busy && sched->stopping)
+		ke_set_event(&sched->idle); /* with the lock held: behind it all may be gone */
+	ke_release_spin_lock(&sched->lock, irql);
+	if (turns == TURNS)
+		ex_queue_work_item(&sched->work); /* the processor's interrupts first */
+}

@@ -1,0 +1,18 @@
+/* Breaks rule 8: a connection that finds no batch does not wait for one. */
+struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
+{
+	struct ksock_sched *sched = conn->sched;
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct ksock_batch *batch = idle_batch(sched);
+
+	ke_release_spin_lock(&sched->lock, irql);
+	if (batch != NULL)
+		return batch;
+	batch = ksocknal_create_batch(conn->node->options.device);
+	irql = ke_acquire_spin_lock(&sched->lock);
+	stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
+	if (batch == NULL)
+		batch = idle_batch(sched); /* that has come back meanwhile, or never will again */
+	ke_release_spin_lock(&sched->lock, irql);
+	return batch;
+}

@@ -1,3 +1,4 @@
+#include "stream_client.h"
 #include "suites.h"
 
 void register_suites(void)
@@ -13,6 +14,7 @@ void register_suites(void)
 	register_receive_suite();
 	register_stream_tcp_suite();
 	register_wire_suite();
+	register_delivery_suite(&tcp_ground);
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();

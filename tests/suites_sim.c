@@ -18,6 +18,7 @@ void register_suites(void)
 	register_receive_suite();
 	register_stream_suite(NULL);
 	register_wire_suite();
+	register_delivery_suite(NULL);
 	register_counters_suite();
 	register_link_suites();
 }

@@ -102,6 +102,7 @@ struct lnet_transfer {
 	struct lnet_receiver *receiver;
 	struct list_entry entry;
 	bool opened;
+	uint64_t used_ns;
 	ntstatus failure;
 	struct lnet_incoming *taking;  /* whose payload comes in, or is with the owner */
 	struct lnet_incoming *waiting; /* that can't be judged now; linked by `context` */
@@ -113,12 +114,14 @@ struct lnet_transfer {
  * The owner is given a step at PASSIVE_LEVEL, on a virtual processor, and answers it once with
  * lnet_step_done, from wherever he likes: who has to wait, as a file's owner has, lets a thread of
  * his do it. A transfer has one step at a time. After an error it is closed, once the sender has
- * been told. `closed` is called for each transfer, between steps; then it is gone. Any can be
- * closed for want of room, and opened again later: what counts is what is kept.
+ * been told. `closed` is called for each transfer, between steps; then it is gone. One that has
+ * been idle can be closed for want of room, and opened again later: what counts is what is kept.
+ * While there is no room senders are told to ask again.
  */
 struct lnet_receiver {
 	uint32_t most;	      /* transfers at the same time, at least 1 */
 	uint32_t block_bytes; /* of the longest PUT that it takes, up to LNET_MTU */
+	uint64_t idle_ns;     /* after so long without a message it gives way to another */
 	void (*step)(void *owner, struct lnet_transfer *transfer);
 	void (*closed)(void *owner, struct lnet_transfer *transfer);
 	void *owner;
@@ -129,7 +132,7 @@ struct lnet_receiver {
 	uint32_t count;
 };
 
-/* A receiver whose first five fields are there, and the portal that it owns. Any IRQL. */
+/* A receiver whose first six fields are there, and the portal that it owns. Any IRQL. */
 void lnet_open_receiver(struct lnet_receiver *receiver, struct lnet_portal *portal);
 
 /* Up to DISPATCH. */

@@ -33,7 +33,6 @@ static bool is_idle(const struct lnet_transfer *transfer)
 	return !is_opening(transfer) && transfer->taking == NULL && transfer->waiting == NULL;
 }
 
-/* The last used is moved to the front. */
 static struct lnet_transfer *find_transfer(struct lnet_receiver *receiver, uint64_t id)
 {
 	struct list_entry *head = &receiver->transfers;
@@ -43,6 +42,7 @@ static struct lnet_transfer *find_transfer(struct lnet_receiver *receiver, uint6
 			containing_record(entry, struct lnet_transfer, entry);
 
 		if (transfer->id == id) {
+			transfer->used_ns = ke_query_interrupt_time();
 			remove_entry_list(entry);
 			insert_head_list(head, entry);
 			return transfer;
@@ -58,22 +58,18 @@ static void close_later(struct lnet_transfer *transfer, struct list_entry *gone)
 	insert_tail_list(gone, &transfer->entry);
 }
 
-/* There is room for one more, if need be that of the idle one that was used longest ago. */
+/* There is room for one more, if need be that of the one that was used longest ago. */
 static bool make_room(struct lnet_receiver *receiver, struct list_entry *gone)
 {
-	struct list_entry *head = &receiver->transfers;
+	struct lnet_transfer *last;
 
-	for (struct list_entry *entry = head->prev;
-	     entry != head && receiver->count == receiver->most; entry = entry->prev) {
-		struct lnet_transfer *transfer =
-			containing_record(entry, struct lnet_transfer, entry);
-
-		if (is_idle(transfer)) {
-			close_later(transfer, gone);
-			break;
-		}
-	}
-	return receiver->count < receiver->most;
+	if (receiver->count < receiver->most)
+		return true;
+	last = containing_record(receiver->transfers.prev, struct lnet_transfer, entry);
+	if (!is_idle(last) || ke_query_interrupt_time() - last->used_ns < receiver->idle_ns)
+		return false;
+	close_later(last, gone);
+	return true;
 }
 
 /* A new one, for the owner to open; NULL: there is no room, or no pool. */
@@ -87,7 +83,10 @@ static struct lnet_transfer *begin_transfer(struct lnet_receiver *receiver, uint
 
 	if (transfer == NULL)
 		return NULL;
-	*transfer = (struct lnet_transfer){.id = id, .step = LNET_OPEN, .receiver = receiver};
+	*transfer = (struct lnet_transfer){.id = id,
+					   .step = LNET_OPEN,
+					   .receiver = receiver,
+					   .used_ns = ke_query_interrupt_time()};
 	transfer->bytes = transfer->buffer;
 	transfer->piece = (struct lnet_iov){transfer->buffer, receiver->block_bytes};
 	insert_head_list(&receiver->transfers, &transfer->entry);

@@ -89,18 +89,22 @@ static bool is_retiring(struct keeper *keeper)
 	return retiring;
 }
 
+/* A step that no message waits for can be there still when the node is gone. */
 static void work(void *context)
 {
 	struct keeper *keeper = context;
+	bool retiring;
 
-	while (!is_retiring(keeper)) {
+	do {
 		struct list_entry *entry;
 
+		retiring = is_retiring(keeper);
 		while ((entry = ex_interlocked_remove_head_list(&keeper->steps, &keeper->lock)) !=
 		       NULL)
 			do_now(keeper, containing_record(entry, struct lnet_transfer, work));
-		ke_wait_for_single_object(&keeper->work, KE_WAIT_FOREVER);
-	}
+		if (!retiring)
+			ke_wait_for_single_object(&keeper->work, KE_WAIT_FOREVER);
+	} while (!retiring);
 }
 
 static void retire(struct keeper *keeper)
@@ -164,8 +168,8 @@ void end_life(struct keeper *keeper)
 	keeper->dead = true;
 	ke_release_spin_lock(&keeper->lock, irql);
 	lnet_shutdown(keeper->node);
-	lnet_close_receiver(&keeper->receiver);
 	retire(keeper);
+	lnet_close_receiver(&keeper->receiver);
 }
 
 /* ---- The mailer ---------------------------------------------------------------------------- */

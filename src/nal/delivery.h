@@ -114,9 +114,10 @@ struct lnet_transfer {
  * The owner is given a step at PASSIVE_LEVEL, on a virtual processor, and answers it once with
  * lnet_step_done, from wherever he likes: who has to wait, as a file's owner has, lets a thread of
  * his do it. A transfer has one step at a time. After an error it is closed, once the sender has
- * been told. `closed` is called for each transfer, between steps; then it is gone. One that has
- * been idle can be closed for want of room, and opened again later: what counts is what is kept.
- * While there is no room senders are told to ask again.
+ * been told; but after STATUS_CANCELLED, by which he says that he is leaving,
+ * senders are told to ask again. `closed` is called for each transfer, between steps; then it is
+ * gone. One that has been idle can be closed for want of room, and opened again later: what counts
+ * is what is kept. While there is no room senders are told to ask again.
  */
 struct lnet_receiver {
 	uint32_t most;	      /* transfers at the same time, at least 1 */
@@ -138,7 +139,7 @@ void lnet_open_receiver(struct lnet_receiver *receiver, struct lnet_portal *port
 /* Up to DISPATCH. */
 void lnet_step_done(struct lnet_transfer *transfer, ntstatus status);
 
-/* Closes what is open. The node is gone, and no step is under way. PASSIVE_LEVEL. */
+/* Closes what is open. The node is gone, and after that every step was answered. PASSIVE_LEVEL. */
 void lnet_close_receiver(struct lnet_receiver *receiver);
 
 #endif

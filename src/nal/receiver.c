@@ -265,7 +265,7 @@ static void compose(struct answer *answer, const struct lnet_transfer *transfer)
 {
 	enum lnet_state state = LNET_STATE_TAKING;
 
-	if (transfer == NULL || is_opening(transfer))
+	if (transfer == NULL || is_opening(transfer) || transfer->failure == STATUS_CANCELLED)
 		state = LNET_STATE_OPENING;
 	else if (!nt_success(transfer->failure))
 		state = LNET_STATE_FAILED;

@@ -9,6 +9,7 @@ void register_suites(void);
 void register_ke_suite(void);
 void register_verifier_request_suite(void);
 void register_verifier_lock_suite(void);
+void register_verifier_message_suite(void);
 void register_verifier_receive_suite(void);
 void register_io_suite(void);
 void register_send_suite(void);

@@ -8,6 +8,7 @@ void register_suites(void)
 	register_verifier_lock_suite();
 	register_io_suite();
 	register_verifier_request_suite();
+	register_verifier_message_suite();
 	register_verifier_receive_suite();
 	register_send_suite();
 	register_window_suite();

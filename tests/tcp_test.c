@@ -359,6 +359,64 @@ static void connect_in_vain(void *context)
 	close_plain(&plain);
 }
 
+/* A DPC that keeps its processor, so that what the kernel has to tell there comes all at once. */
+struct busy {
+	struct kdpc dpc;
+	int32_t begun, over;
+};
+
+static void stay_busy(struct kdpc *dpc, void *context)
+{
+	struct busy *busy = context;
+
+	(void)dpc;
+	interlocked_exchange(&busy->begun, 1);
+	while (interlocked_read(&busy->over) == 0)
+		usleep(100);
+}
+
+static void end_with_connect(void *context)
+{
+	struct plain plain = {.options = {.direct = false}};
+	struct sockaddr_in in;
+	struct transport_address remote = loopback();
+	socklen_t length = sizeof(in);
+	struct busy busy = {.begun = 0};
+	struct file_object late;
+	struct request call, receive;
+	char buffer[16];
+	int peer;
+
+	(void)context;
+	if (!connect_plain(&plain, 0))
+		return;
+	getsockname(plain.listener, (struct sockaddr *)&in, &length);
+	remote.port = ntohs(in.sin_port);
+	CU_ASSERT_TRUE(open_endpoint(&late, plain.device, &plain.address));
+	ke_initialize_dpc(&busy.dpc, stay_busy, &busy, KE_ANY_PROCESSOR);
+	ke_insert_queue_dpc(&busy.dpc);
+	while (interlocked_read(&busy.begun) == 0)
+		usleep(100);
+	start_connect(&call, &late, &remote);
+	peer = accept(plain.listener, NULL, NULL);
+	CU_ASSERT_EQUAL(send(peer, "bye", 3, 0), 3);
+	close(peer);
+	interlocked_exchange(&busy.over, 1);
+	CU_ASSERT_EQUAL(wait_for_request(&call, "the connect"), STATUS_SUCCESS);
+	end_request(&call);
+	CU_ASSERT_EQUAL(receive_some(&late, buffer, sizeof(buffer), "what came with it"), 3);
+	start_receive(&receive, &late, buffer, sizeof(buffer));
+	CU_ASSERT_EQUAL(wait_for_request(&receive, "the end"), STATUS_GRACEFUL_DISCONNECT);
+	end_request(&receive);
+	tdi_close(&late);
+	close_plain(&plain);
+}
+
+static void test_end_with_connect(void)
+{
+	in_executive(end_with_connect, NULL);
+}
+
 static void test_connect_in_vain(void)
 {
 	in_executive(connect_in_vain, NULL);
@@ -440,6 +498,8 @@ void register_tcp_suites(void)
 		{"the same when direct sends are under way at the release", test_release_direct},
 		{"a connect that nobody answers can be given up, which ends the endpoint",
 		 test_connect_in_vain},
+		{"an end that the kernel tells together with the connect is found",
+		 test_end_with_connect},
 		{"of sends that go out together only the one with a bad page fails", test_bad_page},
 		{"an address of another machine can't be opened", test_bad_addresses},
 		{NULL, NULL},

@@ -40,7 +40,7 @@ static void add_to_node(struct ksock_conn *conn)
 	struct lnet_node *node = conn->node;
 	kirql irql = ke_acquire_spin_lock(&node->lock);
 
-	conn->number = ++node->last_conn;
+	conn->number = conn->incoming.connection = ++node->last_conn;
 	insert_tail_list(&node->conns, &conn->node_entry);
 	node->conn_count++;
 	stat_count(&node->counters, conn->active ? LNET_COUNTS_CALLED : LNET_COUNTS_ACCEPTED, 1);
@@ -51,7 +51,7 @@ static void initialize_conn(struct ksock_conn *conn, struct lnet_node *node,
 			    struct tdi_stream *stream)
 {
 	*conn = (struct ksock_conn){.node = node, .stream = stream};
-	ob_initialize_reference(&conn->references, 1); /* that it is alive */
+	conn->references = 1; /* that it is alive */
 	conn->sched = &node->scheds[stream->processor % node->sched_count];
 	conn->rx_watch.since_ns = conn->tx_watch.since_ns = ke_query_interrupt_time();
 	conn->rx_midst = conn->rx_watch.wanted = true; /* in the midst of its beginning */
@@ -144,7 +144,7 @@ ntstatus ksocknal_connect(struct ksock_peer *peer, uint32_t type)
 	conn->state = SOCKNAL_RX_HELLO;
 	conn->rx_wanted = KSOCK_HELLO_BYTES;
 	conn->stream->remote = peer->address;
-	ob_reference(&conn->references); /* this call's */
+	ksocknal_conn_addref(conn); /* this call's */
 	status = begin_conn(conn);
 	if (nt_success(status)) {
 		tdi_build_connect(conn->connect_irp, &conn->stream->file, connected, conn,
@@ -255,7 +255,7 @@ void ksocknal_close_peer(struct ksock_peer *peer, ntstatus reason)
 			conn = containing_record(remove_head_list(&peer->conns), struct ksock_conn,
 						 entry);
 			initialize_list_head(&conn->entry);
-			ob_reference(&conn->references); /* it is alive, or it were not here */
+			ksocknal_conn_addref(conn); /* it is alive, or it were not here */
 		}
 		ke_release_spin_lock(&peer->lock, irql);
 		if (conn == NULL)
@@ -265,17 +265,35 @@ void ksocknal_close_peer(struct ksock_peer *peer, ntstatus reason)
 	}
 }
 
-void ksocknal_conn_decref(struct ksock_conn *conn)
+void ksocknal_conn_addref(struct ksock_conn *conn)
+{
+	kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
+
+	conn->references++;
+	ke_release_spin_lock(&conn->sched->lock, irql);
+}
+
+void ksocknal_conn_decref_locked(struct ksock_conn *conn)
 {
 	struct lnet_node *node = conn->node;
 	kirql irql;
 
-	if (!ob_dereference(&conn->references))
+	if (--conn->references > 0)
 		return;
 	irql = ke_acquire_spin_lock(&node->lock);
 	remove_entry_list(&conn->node_entry);
+	insert_tail_list(&node->dead, &conn->node_entry);
+	ke_set_event(&node->wake);
 	ke_release_spin_lock(&node->lock, irql);
-	ksocknal_ask_thread(node, &node->dead, &conn->node_entry);
+}
+
+void ksocknal_conn_decref(struct ksock_conn *conn)
+{
+	struct ksock_sched *sched = conn->sched; /* the connection may go */
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+
+	ksocknal_conn_decref_locked(conn);
+	ke_release_spin_lock(&sched->lock, irql);
 }
 
 /* What comes in will not come to its end. */

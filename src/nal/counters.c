@@ -114,6 +114,7 @@ void ksocknal_count_received(struct stat_block *block, struct ksock_tally *tally
 void ksocknal_count_sent(struct stat_block *block, struct ksock_sent *sent)
 {
 	stat_count(block, LNET_SCHED_BATCHES, sent->batches);
+	stat_count(block, LNET_SCHED_AGAIN, sent->again);
 	stat_count(block, LNET_SCHED_ACTIVATIONS, sent->activations);
 	stat_count(block, LNET_SCHED_MESSAGES, sent->messages);
 	stat_count(block, LNET_SCHED_BYTES, sent->bytes);

@@ -323,8 +323,10 @@ static void stream_ended(struct ksock_conn *conn, ntstatus reason)
 	ksocknal_close_conn(conn, reason);
 }
 
-bool ksocknal_process_receive(struct ksock_conn *conn)
+enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 {
+	static const enum ksock_rx_result results[] = {
+		[STARVED] = KSOCK_RX_MORE, [HELD] = KSOCK_RX_HELD, [ENDED] = KSOCK_RX_IDLE};
 	uint32_t used = 0;
 
 	while (used < TURN_BYTES) {
@@ -339,20 +341,15 @@ bool ksocknal_process_receive(struct ksock_conn *conn)
 			if (feed.bytes == NULL) {
 				if (status != STATUS_PENDING)
 					stream_ended(conn, status);
-				return false;
+				return KSOCK_RX_IDLE;
 			}
 		}
 		while (result == GO_ON)
 			result = step(conn, &feed);
 		used += length - feed.length;
-		if (length > 0)
-			tdi_queue_consume(&conn->stream->normal, length - feed.length);
-		if (result == HELD) {
-			conn->held = true;
-			ob_reference(&conn->references); /* the owner's */
-		}
+		tdi_queue_consume(&conn->stream->normal, length - feed.length);
 		if (result != STARVED)
-			return false;
+			return results[result];
 	}
-	return true;
+	return KSOCK_RX_MORE;
 }

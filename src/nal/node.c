@@ -344,6 +344,22 @@ no_scheds:
 	return NULL;
 }
 
+/* The connections of a peer hold it, and are gone. */
+static void require_no_peers(struct lnet_node *node)
+{
+	for (uint32_t i = 0; i < node->options.nid_count; i++) {
+		const struct lnet_ni *ni = &node->nis[i];
+		char nid[LNET_NID_TEXT];
+
+		if (!is_list_empty(&ni->peers))
+			ke_bug_check("MSG-PEER-KEPT", "%s has not been given back",
+				     lnet_nid_to_text(containing_record(ni->peers.next,
+									struct ksock_peer, entry)
+							      ->nid,
+						      nid));
+	}
+}
+
 void lnet_shutdown(struct lnet_node *node)
 {
 	if (node->options.listen != NULL) {
@@ -352,8 +368,8 @@ void lnet_shutdown(struct lnet_node *node)
 	}
 	stop_thread(node);
 	close_addresses(node);
-	ke_flush_queued_dpcs(); /* a scheduler's last turn may still look at its lists */
 	ksocknal_stop_scheds(node);
+	require_no_peers(node);
 	free_node(node);
 }
 

@@ -38,6 +38,11 @@ char *lnet_advance(struct lnet_cursor *cursor, uint32_t most, uint32_t *length)
 			cursor->offset = 0;
 		}
 	}
+	if (limit > 0 && bytes == 0)
+		ke_bug_check("MSG-PAYLOAD-SHORT",
+			     "a payload of %u bytes has only %u in its %u pieces",
+			     cursor->payload->length, cursor->payload->length - cursor->left,
+			     cursor->payload->count);
 	cursor->left -= bytes;
 	*length = bytes;
 	return bytes > 0 ? base : NULL;

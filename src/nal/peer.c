@@ -366,6 +366,28 @@ static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call
 	return conn != NULL;
 }
 
+static bool is_in(const struct list_entry *list, const struct list_entry *wanted)
+{
+	for (const struct list_entry *entry = list->next; entry != list; entry = entry->next)
+		if (entry == wanted)
+			return true;
+	return false;
+}
+
+void ksocknal_require_idle(struct ksock_peer *peer, const struct ksock_tx *tx)
+{
+	kirql irql = ke_acquire_spin_lock(&peer->lock);
+	bool idle = !is_in(&peer->tx_queue, &tx->entry) && !is_in(&peer->awaiting, &tx->awaiting);
+
+	for (const struct list_entry *entry = peer->conns.next; entry != &peer->conns;
+	     entry = entry->next)
+		idle &= !is_in(&containing_record(entry, struct ksock_conn, entry)->tx_queue,
+			       &tx->entry);
+	ke_release_spin_lock(&peer->lock, irql);
+	if (!idle)
+		ke_bug_check("MSG-GIVEN-TWICE", "a message is given that still waits");
+}
+
 void ksocknal_launch_packet(struct ksock_tx *tx)
 {
 	struct ksock_peer *peer = tx->peer;

@@ -222,6 +222,8 @@ void lnet_put(struct ksock_peer *peer, struct ksock_tx *tx, const struct lnet_pu
 	      const struct lnet_payload *payload, uint32_t flags, lnet_callback *callback,
 	      void *context)
 {
+	if (verifier_on)
+		ksocknal_require_idle(peer, tx);
 	ksocknal_begin_tx(tx, peer, LNET_MSG_PUT, payload, callback, context);
 	tx->header.msg.put = *put;
 	tx->header.msg.put.ack_wmd.interface_cookie = KSOCK_HANDLE_NONE;
@@ -233,6 +235,8 @@ void lnet_put(struct ksock_peer *peer, struct ksock_tx *tx, const struct lnet_pu
 void lnet_get(struct ksock_peer *peer, struct ksock_tx *tx, const struct lnet_get *get,
 	      const struct lnet_payload *payload, lnet_callback *callback, void *context)
 {
+	if (verifier_on)
+		ksocknal_require_idle(peer, tx);
 	ksocknal_begin_tx(tx, peer, LNET_MSG_GET, payload, callback, context);
 	tx->header.msg.get = *get;
 	tx->header.msg.get.sink_length = tx->payload.length;

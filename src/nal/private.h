@@ -122,6 +122,7 @@ struct ksock_tally {
 struct ksock_sent {
 	uint32_t messages;
 	uint32_t batches;
+	uint32_t again;
 	uint32_t activations;
 	uint64_t bytes;
 };
@@ -134,7 +135,6 @@ struct ksock_watch {
 };
 
 struct ksock_conn {
-	struct ob_reference references;
 	struct lnet_node *node;
 	struct list_entry node_entry; /* among all; then among those to be deleted */
 	struct tdi_stream *stream;
@@ -153,7 +153,8 @@ struct ksock_conn {
 	struct irp *connect_irp;
 
 	/* Ready: under the scheduler's lock. */
-	struct list_entry rx_entry, tx_entry, starved_entry;
+	uint32_t references;
+	struct list_entry rx_entry, tx_entry;
 	bool rx_ready, rx_scheduled;
 	bool resumed; /* lnet_resume has been called */
 	bool closing;
@@ -192,6 +193,7 @@ struct ksock_conn {
 	uint32_t zc_count;
 	struct ksock_zc_range zc_acks[KSOCK_ZC_ACKS];
 	struct ksock_batch *batch; /* that is with the transport, or has just come back */
+	bool pending;		   /* the turn's: it has ended with a batch under way */
 	uint64_t tx_batches;	   /* that are done */
 	struct ksock_watch tx_watch;
 	struct ksock_sent sent;
@@ -269,7 +271,9 @@ void ksocknal_close_conn(struct ksock_conn *conn, ntstatus reason);
 /* The same, because of what the peer has sent, which is counted. */
 void ksocknal_refuse(struct ksock_conn *conn, enum lnet_wire_reason reason);
 
-/* A reference less. Up to DISPATCH. */
+/* A reference more, or less; the second with the scheduler's lock held. Up to DISPATCH. */
+void ksocknal_conn_addref(struct ksock_conn *conn);
+void ksocknal_conn_decref_locked(struct ksock_conn *conn);
 void ksocknal_conn_decref(struct ksock_conn *conn);
 
 /* The node's thread: nobody else knows the connection any more. */
@@ -294,6 +298,9 @@ void ksocknal_hold_peer(struct ksock_peer *peer);
  */
 void ksocknal_begin_tx(struct ksock_tx *tx, struct ksock_peer *peer, uint32_t type,
 		       const struct lnet_payload *payload, lnet_callback *callback, void *context);
+
+/* For the verifier: the peer has no such message under way. */
+void ksocknal_require_idle(struct ksock_peer *peer, const struct ksock_tx *tx);
 
 /* Gives it to a connection, or lets it wait for one. Up to DISPATCH. */
 void ksocknal_launch_packet(struct ksock_tx *tx);
@@ -346,8 +353,14 @@ void ksocknal_ask_thread(struct lnet_node *node, struct list_entry *list, struct
 
 /* ---- message.c ----------------------------------------------------------------------------- */
 
-/* A turn of reading. True if there may be more at once. */
-bool ksocknal_process_receive(struct ksock_conn *conn);
+/* What a turn of reading has come to. */
+enum ksock_rx_result {
+	KSOCK_RX_IDLE, /* nothing is left, or the connection is closed */
+	KSOCK_RX_MORE, /* there may be more */
+	KSOCK_RX_HELD, /* until lnet_resume */
+};
+
+enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn);
 
 /* The next message of the connection begins. */
 void ksocknal_new_packet(struct ksock_conn *conn);
@@ -367,11 +380,11 @@ ntstatus lnet_finalize(struct ksock_conn *conn, ntstatus status);
 /* ---- transmit.c ---------------------------------------------------------------------------- */
 
 /*
- * A turn of sending: STATUS_SUCCESS: nothing is left to send; STATUS_PENDING (socklnd's -EAGAIN):
- * the transport has something, whose completion will bring the next turn;
- * STATUS_MORE_PROCESSING_REQUIRED: there is more.
+ * A turn of sending. False: the connection is not scheduled any more: there is nothing to send, or
+ * the transport has something (socklnd's -EAGAIN), whose completion will bring the next turn; or it
+ * has found no batch, and waits for one. *hand is an idle batch or NULL, before and after.
  */
-ntstatus ksocknal_process_transmit(struct ksock_conn *conn);
+bool ksocknal_process_transmit(struct ksock_conn *conn, struct ksock_batch **hand);
 
 /* The peer wants to know that its payload has come. False: it wants too much. */
 bool ksocknal_queue_zc_ack(struct ksock_conn *conn, uint64_t cookie);
@@ -389,9 +402,10 @@ void ksocknal_stop_scheds(struct lnet_node *node);
 
 bool ksocknal_is_closing(struct ksock_conn *conn);
 
-/* A connection's turn; whether it needs another. */
+/* A connection's turn; whether it needs another. With the scheduler's lock held, but for the work.
+ */
 bool ksocknal_rx_turn(struct ksock_conn *conn);
-bool ksocknal_tx_turn(struct ksock_conn *conn);
+bool ksocknal_tx_turn(struct ksock_conn *conn, struct ksock_batch **hand);
 
 /* Something has come for the connection to read. Up to DISPATCH. */
 void ksocknal_schedule_rx(struct ksock_conn *conn);

@@ -46,18 +46,6 @@ static void wake(struct ksock_sched *sched)
 	ex_queue_work_item(&sched->work);
 }
 
-/* Its turn will come. With the lock held. */
-static void put_into(struct list_entry *list, struct list_entry *entry, struct ksock_conn *conn)
-{
-	if (conn->threaded) {
-		ke_set_event(&conn->work);
-		return;
-	}
-	ob_reference(&conn->references); /* the list's, and then the turn's */
-	insert_tail_list(list, entry);
-	wake(conn->sched);
-}
-
 bool ksocknal_is_closing(struct ksock_conn *conn)
 {
 	kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
@@ -65,6 +53,18 @@ bool ksocknal_is_closing(struct ksock_conn *conn)
 
 	ke_release_spin_lock(&conn->sched->lock, irql);
 	return closing;
+}
+
+/* Its turn will come. With the lock held. */
+static void put_into(struct list_entry *list, struct list_entry *entry, struct ksock_conn *conn)
+{
+	if (conn->threaded) {
+		ke_set_event(&conn->work);
+		return;
+	}
+	conn->references++; /* the list's, and then the turn's */
+	insert_tail_list(list, entry);
+	wake(conn->sched);
 }
 
 static void schedule_rx(struct ksock_conn *conn)
@@ -91,6 +91,9 @@ void lnet_resume(struct lnet_incoming *incoming)
 	struct ksock_conn *conn = containing_record(incoming, struct ksock_conn, incoming);
 	kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
 
+	if (conn->resumed)
+		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed a second time",
+			     (unsigned long long)conn->number);
 	conn->resumed = true;
 	schedule_rx(conn);
 	ke_release_spin_lock(&conn->sched->lock, irql);
@@ -111,16 +114,39 @@ void ksocknal_schedule_tx(struct ksock_conn *conn)
 	ke_release_spin_lock(&sched->lock, irql);
 }
 
-/* ---- Turns --------------------------------------------------------------------------------- */
+/* ---- Batches, with the lock held ----------------------------------------------------------- */
 
-/* Whether there is anything to do but to let go. With the lock held. */
+static struct ksock_batch *idle_batch(struct ksock_sched *sched)
+{
+	struct list_entry *entry = remove_head_list(&sched->batches);
+
+	return entry != NULL ? containing_record(entry, struct ksock_batch, entry) : NULL;
+}
+
+/* It is idle; and one connection that has found none has its turn. */
+static void return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
+{
+	struct list_entry *entry = remove_head_list(&sched->starved);
+
+	insert_head_list(&sched->batches, &batch->entry);
+	if (entry != NULL) {
+		struct ksock_conn *conn = containing_record(entry, struct ksock_conn, tx_entry);
+
+		put_into(&sched->tx_conns, &conn->tx_entry, conn);
+		ksocknal_conn_decref_locked(conn); /* the list's, that it was in */
+	}
+}
+
+/* ---- Turns, with the lock held but for what they do ---------------------------------------- */
+
+/* Whether there is anything to do but to let go. */
 static bool begin_rx_turn(struct ksock_conn *conn)
 {
 	conn->rx_ready = false; /* before anything is read: news from now on is newer */
 	if (conn->held && !conn->resumed)
 		return false;
 	if (conn->held)
-		ob_dereference(&conn->references); /* the owner's; the turn has its own */
+		conn->references--; /* the owner's; the turn has its own */
 	conn->held = conn->resumed = false;
 	return !conn->closing;
 }
@@ -128,114 +154,93 @@ static bool begin_rx_turn(struct ksock_conn *conn)
 bool ksocknal_rx_turn(struct ksock_conn *conn)
 {
 	struct ksock_sched *sched = conn->sched;
-	kirql irql = ke_acquire_spin_lock(&sched->lock);
-	bool go = begin_rx_turn(conn);
-	bool again = false;
+	enum ksock_rx_result result = KSOCK_RX_IDLE;
 
-	ke_release_spin_lock(&sched->lock, irql);
-	if (go)
-		again = ksocknal_process_receive(conn);
-	irql = ke_acquire_spin_lock(&sched->lock);
+	if (begin_rx_turn(conn)) {
+		ke_release_spin_lock(&sched->lock, PASSIVE_LEVEL);
+		result = ksocknal_process_receive(conn);
+		ke_acquire_spin_lock(&sched->lock);
+	}
+	if (result == KSOCK_RX_HELD) {
+		conn->held = true;
+		conn->references++; /* the owner's */
+	} else if (conn->resumed && !conn->held) {
+		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed and was not held",
+			     (unsigned long long)conn->number);
+	}
 	ksocknal_count_received(&sched->messages, &conn->tally);
 	stat_count(&sched->counters, LNET_SCHED_RX_TURNS, 1);
 	conn->rx_turns++;
 	conn->rx_midst = !conn->held && (conn->state != SOCKNAL_RX_KSM_HEADER || conn->rx_have > 0);
-	again = (again || conn->rx_ready) && (!conn->closing || conn->held);
-	conn->rx_scheduled = again;
-	ke_release_spin_lock(&sched->lock, irql);
-	return again;
+	conn->rx_scheduled =
+		(result == KSOCK_RX_MORE || conn->rx_ready) && (!conn->closing || conn->held);
+	return conn->rx_scheduled;
 }
 
-/* Whether something has become possible in the meantime. */
-static bool end_tx_turn(struct ksock_conn *conn)
-{
-	kirql irql = ke_acquire_spin_lock(&conn->peer->lock);
-	bool again = conn->tx_ready && !ksocknal_is_closing(conn) &&
-		     (conn->batch != NULL || ksocknal_has_output(conn));
-
-	conn->tx_scheduled = again;
-	ke_release_spin_lock(&conn->peer->lock, irql);
-	return again;
-}
-
-bool ksocknal_tx_turn(struct ksock_conn *conn)
+bool ksocknal_tx_turn(struct ksock_conn *conn, struct ksock_batch **hand)
 {
 	struct ksock_sched *sched = conn->sched;
-	ntstatus status = STATUS_SUCCESS;
-	kirql irql;
+	bool again;
 
-	if (!ksocknal_is_closing(conn))
-		status = ksocknal_process_transmit(conn);
-	irql = ke_acquire_spin_lock(&sched->lock);
+	if (conn->closing)
+		return false;
+	ke_release_spin_lock(&sched->lock, PASSIVE_LEVEL);
+	again = ksocknal_process_transmit(conn, hand);
+	ke_acquire_spin_lock(&sched->lock);
 	ksocknal_count_sent(&sched->counters, &conn->sent);
 	stat_count(&sched->counters, LNET_SCHED_TX_TURNS, 1);
-	if (status == STATUS_PENDING)
-		stat_count(&sched->counters, LNET_SCHED_AGAIN, 1);
-	ke_release_spin_lock(&sched->lock, irql);
-	/* Without a batch it stays scheduled, and waits elsewhere. */
-	return status != STATUS_INSUFFICIENT_RESOURCES && end_tx_turn(conn);
+	return again;
 }
 
 /* ---- The scheduler ------------------------------------------------------------------------- */
 
-static struct ksock_conn *next_rx(struct ksock_sched *sched)
-{
-	struct list_entry *entry = remove_head_list(&sched->rx_conns);
-
-	return entry != NULL ? containing_record(entry, struct ksock_conn, rx_entry) : NULL;
-}
-
-static struct ksock_conn *next_tx(struct ksock_sched *sched)
-{
-	struct list_entry *entry = remove_head_list(&sched->tx_conns);
-
-	return entry != NULL ? containing_record(entry, struct ksock_conn, tx_entry) : NULL;
-}
-
 /* After its turn: to the tail, or out. */
-static void put_back(struct ksock_sched *sched, struct list_entry *list, struct list_entry *entry,
-		     struct ksock_conn *conn, bool again)
+static void put_back(struct list_entry *list, struct list_entry *entry, struct ksock_conn *conn,
+		     bool again)
 {
 	if (again)
-		ex_interlocked_insert_tail_list(list, entry, &sched->lock);
+		insert_tail_list(list, entry);
 	else
-		ksocknal_conn_decref(conn); /* the turn's */
+		ksocknal_conn_decref_locked(conn); /* the turn's */
 }
 
-/* The next of each list; false, and the scheduler stops, when there are none. */
-static bool take_turns(struct ksock_sched *sched)
+/* The next of each list; false when there are none. */
+static bool take_turns(struct ksock_sched *sched, struct ksock_batch **batch)
 {
-	kirql irql = ke_acquire_spin_lock(&sched->lock);
-	struct ksock_conn *rx = next_rx(sched), *tx = next_tx(sched);
+	struct list_entry *rx = remove_head_list(&sched->rx_conns), *tx;
 
-	sched->busy = rx != NULL || tx != NULL;
-	ke_release_spin_lock(&sched->lock, irql);
-	if (rx != NULL)
-		put_back(sched, &sched->rx_conns, &rx->rx_entry, rx, ksocknal_rx_turn(rx));
-	if (tx != NULL)
-		put_back(sched, &sched->tx_conns, &tx->tx_entry, tx, ksocknal_tx_turn(tx));
+	if (rx != NULL) {
+		struct ksock_conn *conn = containing_record(rx, struct ksock_conn, rx_entry);
+
+		put_back(&sched->rx_conns, rx, conn, ksocknal_rx_turn(conn));
+	}
+	tx = remove_head_list(&sched->tx_conns); /* perhaps for what was just read */
+	if (tx != NULL) {
+		struct ksock_conn *conn = containing_record(tx, struct ksock_conn, tx_entry);
+
+		put_back(&sched->tx_conns, tx, conn, ksocknal_tx_turn(conn, batch));
+	}
 	return rx != NULL || tx != NULL;
 }
 
 static void ksocknal_scheduler(void *context)
 {
 	struct ksock_sched *sched = context;
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct ksock_batch *batch = idle_batch(sched); /* in hand for all turns */
+	int turns = 0;
 
-	for (int i = 0; i < TURNS; i++)
-		if (!take_turns(sched))
-			return;
-	ex_queue_work_item(&sched->work); /* the processor's interrupts first */
+	while (turns < TURNS && take_turns(sched, &batch))
+		turns++;
+	if (batch != NULL)
+		return_batch(sched, batch);
+	sched->busy = turns == TURNS;
+	ke_release_spin_lock(&sched->lock, irql);
+	if (turns == TURNS)
+		ex_queue_work_item(&sched->work); /* the processor's interrupts first */
 }
 
 /* ---- What is used again -------------------------------------------------------------------- */
-
-static void count_allocation(struct ksock_sched *sched)
-{
-	kirql irql = ke_acquire_spin_lock(&sched->lock);
-
-	stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
-	ke_release_spin_lock(&sched->lock, irql);
-}
 
 struct ksock_answer *ksocknal_alloc_answer(struct ksock_sched *sched)
 {
@@ -246,12 +251,12 @@ struct ksock_answer *ksocknal_alloc_answer(struct ksock_sched *sched)
 	if (entry != NULL) {
 		answer = containing_record(entry, struct ksock_answer, tx.entry);
 		sched->idle_answers--;
+	} else {
+		stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
 	}
 	ke_release_spin_lock(&sched->lock, irql);
-	if (answer == NULL) {
+	if (answer == NULL)
 		answer = ex_allocate_pool(sizeof(*answer));
-		count_allocation(sched);
-	}
 	if (answer != NULL)
 		answer->sched = sched;
 	return answer;
@@ -272,46 +277,34 @@ void ksocknal_free_answer(struct ksock_answer *answer)
 		ex_free_pool(answer);
 }
 
-/* An idle batch, or NULL; then `starving` (or NULL) is the next to be told of one. */
-static struct ksock_batch *idle_batch(struct ksock_sched *sched, struct ksock_conn *starving)
-{
-	kirql irql = ke_acquire_spin_lock(&sched->lock);
-	struct list_entry *entry = remove_head_list(&sched->batches);
-
-	if (entry == NULL && starving != NULL) {
-		ob_reference(&starving->references); /* the list's */
-		insert_tail_list(&sched->starved, &starving->starved_entry);
-	}
-	ke_release_spin_lock(&sched->lock, irql);
-	return entry != NULL ? containing_record(entry, struct ksock_batch, entry) : NULL;
-}
-
 struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
 {
-	struct ksock_batch *batch = idle_batch(conn->sched, NULL);
+	struct ksock_sched *sched = conn->sched;
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct ksock_batch *batch = idle_batch(sched);
 
+	ke_release_spin_lock(&sched->lock, irql);
+	if (batch != NULL)
+		return batch;
+	batch = ksocknal_create_batch(conn->node->options.device);
+	irql = ke_acquire_spin_lock(&sched->lock);
+	stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
+	if (batch == NULL)
+		batch = idle_batch(sched); /* that has come back meanwhile, or never will again */
 	if (batch == NULL) {
-		batch = ksocknal_create_batch(conn->node->options.device);
-		count_allocation(conn->sched);
+		conn->references++; /* the list's */
+		insert_tail_list(&sched->starved, &conn->tx_entry);
 	}
-	/* One may have come back meanwhile, for the last time. */
-	return batch != NULL ? batch : idle_batch(conn->sched, conn);
+	ke_release_spin_lock(&sched->lock, irql);
+	return batch;
 }
 
 void ksocknal_return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
 {
 	kirql irql = ke_acquire_spin_lock(&sched->lock);
-	struct list_entry *entry = remove_head_list(&sched->starved);
-	struct ksock_conn *conn = NULL;
 
-	insert_head_list(&sched->batches, &batch->entry);
-	if (entry != NULL) {
-		conn = containing_record(entry, struct ksock_conn, starved_entry);
-		put_into(&sched->tx_conns, &conn->tx_entry, conn);
-	}
+	return_batch(sched, batch);
 	ke_release_spin_lock(&sched->lock, irql);
-	if (conn != NULL)
-		ksocknal_conn_decref(conn);
 }
 
 /* ---- Beginning and end --------------------------------------------------------------------- */
@@ -352,6 +345,31 @@ ntstatus ksocknal_start_scheds(struct lnet_node *node)
 	return STATUS_SUCCESS;
 }
 
+static void flushed(void *context)
+{
+	ke_set_event(context);
+}
+
+/* The work items of a processor run in order: behind this one no turn is left. */
+static void wait_until_idle(struct ksock_sched *sched)
+{
+	struct ex_work_item item;
+	struct kevent done;
+	bool busy = true;
+
+	ke_initialize_event(&done, SYNCHRONIZATION_EVENT, false);
+	ex_initialize_work_item(&item, flushed, &done, sched->work.processor);
+	while (busy) {
+		kirql irql;
+
+		ex_queue_work_item(&item);
+		ke_wait_for_single_object(&done, KE_WAIT_FOREVER);
+		irql = ke_acquire_spin_lock(&sched->lock);
+		busy = sched->busy;
+		ke_release_spin_lock(&sched->lock, irql);
+	}
+}
+
 static void free_idle(struct ksock_sched *sched)
 {
 	struct list_entry *entry;
@@ -366,7 +384,9 @@ static void free_idle(struct ksock_sched *sched)
 
 void ksocknal_stop_scheds(struct lnet_node *node)
 {
-	for (uint32_t i = 0; i < node->sched_count; i++)
+	for (uint32_t i = 0; i < node->sched_count; i++) {
+		wait_until_idle(&node->scheds[i]);
 		free_idle(&node->scheds[i]);
+	}
 	ex_free_pool(node->scheds);
 }

@@ -14,7 +14,7 @@
 
 static bool is_tx_scheduled(struct ksock_conn *conn)
 {
-	bool scheduled = false;
+	bool scheduled;
 	kirql irql;
 
 	if (conn->peer == NULL) /* who has called has not said who he is */
@@ -25,18 +25,40 @@ static bool is_tx_scheduled(struct ksock_conn *conn)
 	return scheduled;
 }
 
+/* False: the connection is at its end. */
+static bool take_turns(struct ksock_conn *conn, struct ksock_batch **batch, bool *again)
+{
+	struct ksock_sched *sched = conn->sched; /* its lock, and what is used again */
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	bool over;
+
+	*again = ksocknal_rx_turn(conn);
+	over = conn->closing && !conn->held;
+	ke_release_spin_lock(&sched->lock, irql);
+	if (over || !is_tx_scheduled(conn))
+		return !over;
+	irql = ke_acquire_spin_lock(&sched->lock);
+	*again |= ksocknal_tx_turn(conn, batch);
+	ke_release_spin_lock(&sched->lock, irql);
+	return true;
+}
+
 static void serve_connection(void *context)
 {
 	struct ksock_conn *conn = context;
+	struct ksock_batch *batch = NULL;
+	bool again;
 
-	while (!ksocknal_is_closing(conn) || conn->held) {
-		bool again = ksocknal_rx_turn(conn);
-
-		if (is_tx_scheduled(conn))
-			again |= ksocknal_tx_turn(conn);
-		if (!again)
-			ke_wait_for_single_object(&conn->work, KE_WAIT_FOREVER);
+	while (take_turns(conn, &batch, &again)) {
+		if (again)
+			continue;
+		if (batch != NULL)
+			ksocknal_return_batch(conn->sched, batch);
+		batch = NULL;
+		ke_wait_for_single_object(&conn->work, KE_WAIT_FOREVER);
 	}
+	if (batch != NULL)
+		ksocknal_return_batch(conn->sched, batch);
 	ksocknal_conn_decref(conn);
 }
 
@@ -45,7 +67,7 @@ ntstatus ksocknal_start_conn_thread(struct ksock_conn *conn)
 	ntstatus status;
 
 	conn->threaded = true;
-	ob_reference(&conn->references); /* the thread's */
+	ksocknal_conn_addref(conn); /* the thread's */
 	status = ps_create_system_thread(&conn->thread, serve_connection, conn);
 	if (nt_success(status))
 		return status;

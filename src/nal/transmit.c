@@ -215,6 +215,14 @@ struct load {
 	bool staging; /* the last piece */
 };
 
+/* All but the cookies, of which there are `zc_count`. */
+static void begin_load(struct load *load)
+{
+	load->hello = load->keepalive = load->staging = false;
+	load->partial = NULL;
+	load->zc_count = load->bytes = load->staged = load->pieces = 0;
+}
+
 bool ksocknal_has_output(const struct ksock_conn *conn)
 {
 	return conn->hello_owed || conn->keepalive_owed || conn->zc_count > 0 ||
@@ -261,14 +269,15 @@ static bool take_whole(struct load *load, const struct ksock_tx *tx)
 	return true;
 }
 
-/* False: there is nothing to send. */
-static bool collect(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
+/* Nothing can come between the parts of a message. Lock held. */
+static bool in_midst_of_message(const struct ksock_conn *conn)
 {
-	kirql irql = ke_acquire_spin_lock(&conn->peer->lock);
-	bool any = ksocknal_has_output(conn);
+	return !is_list_empty(&conn->tx_queue) &&
+	       containing_record(conn->tx_queue.next, struct ksock_tx, entry)->begun;
+}
 
-	if (any)
-		take_the_rest(conn, load);
+static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
+{
 	while (!is_list_empty(&conn->tx_queue) && load->bytes < KSOCK_BATCH_BYTES) {
 		struct ksock_tx *tx =
 			containing_record(conn->tx_queue.next, struct ksock_tx, entry);
@@ -277,15 +286,66 @@ static bool collect(struct ksock_conn *conn, struct ksock_batch *batch, struct l
 			if (!is_copied(tx) && load->pieces + 2 <= KSOCK_BATCH_PIECES &&
 			    load->staged + staged_bytes(tx) <= KSOCK_STAGING_BYTES)
 				load->partial = tx;
-			break;
+			return;
 		}
 		remove_entry_list(&tx->entry);
 		insert_tail_list(&batch->txs, &tx->entry);
 	}
-	conn->tx_ready =
-		!any; /* until the batch is done; before it is sent, lest that come first */
+}
+
+/* The batch that the transport is done with: its messages are sent. */
+static void finish_txs(struct ksock_batch *batch, struct list_entry *done)
+{
+	struct list_entry *entry;
+
+	while ((entry = remove_head_list(&batch->txs)) != NULL)
+		ksocknal_tx_happened(containing_record(entry, struct ksock_tx, entry),
+				     KSOCK_TX_SENT, STATUS_SUCCESS, done);
+}
+
+/*
+ * From one batch to the next, which may be the same memory, under one hold of the lock. False:
+ * there is nothing to send, and the connection goes idle.
+ */
+static bool next_batch(struct ksock_conn *conn, struct ksock_batch *finished,
+		       struct ksock_batch *batch, struct load *load)
+{
+	struct list_entry done;
+	kirql irql;
+	bool any;
+
+	initialize_list_head(&done);
+	irql = ke_acquire_spin_lock(&conn->peer->lock);
+	if (finished != NULL) {
+		finish_txs(finished, &done);
+		conn->tx_batches++;
+	}
+	begin_batch(batch, conn);
+	any = ksocknal_has_output(conn);
+	if (any && !in_midst_of_message(conn))
+		take_the_rest(conn, load);
+	take_txs(conn, batch, load);
+	/* Until the batch is done; and before it is sent, lest its completion come first. */
+	conn->tx_ready = !any;
+	conn->tx_scheduled = any;
 	ke_release_spin_lock(&conn->peer->lock, irql);
+	ksocknal_txlist_done(&done);
 	return any;
+}
+
+/* Of a list that is longer than its payload it can turn out that all of the message goes out. */
+static void pack_part(struct ksock_conn *conn, struct ksock_batch *batch, struct ksock_tx *tx)
+{
+	kirql irql;
+
+	pack_tx(tx, batch, 0);
+	if (tx->cursor.left > 0)
+		return;
+	irql = ke_acquire_spin_lock(&conn->peer->lock);
+	remove_entry_list(&tx->entry);
+	insert_tail_list(&batch->txs, &tx->entry);
+	ke_release_spin_lock(&conn->peer->lock, irql);
+	conn->sent.messages++;
 }
 
 static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
@@ -314,7 +374,7 @@ static void pack(struct ksock_conn *conn, struct ksock_batch *batch, struct load
 		conn->sent.messages++;
 	}
 	if (load->partial != NULL)
-		pack_tx(load->partial, batch, 0);
+		pack_part(conn, batch, load->partial);
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */
@@ -351,31 +411,6 @@ static ntstatus transmit(struct ksock_conn *conn, struct ksock_batch *batch)
 	return batch->status;
 }
 
-/* The transport is done with the batch. False: it has failed, and the connection ends with it. */
-static bool finish_batch(struct ksock_conn *conn)
-{
-	struct ksock_batch *batch = conn->batch;
-	struct list_entry done, *entry;
-	kirql irql;
-
-	if (!nt_success(batch->status)) {
-		ksocknal_close_conn(conn, batch->status);
-		return false;
-	}
-	initialize_list_head(&done);
-	irql = ke_acquire_spin_lock(&conn->peer->lock);
-	while ((entry = remove_head_list(&batch->txs)) != NULL)
-		ksocknal_tx_happened(containing_record(entry, struct ksock_tx, entry),
-				     KSOCK_TX_SENT, STATUS_SUCCESS, &done);
-	conn->tx_ready = true;
-	conn->tx_batches++;
-	ke_release_spin_lock(&conn->peer->lock, irql);
-	conn->batch = NULL;
-	ksocknal_return_batch(conn->sched, batch);
-	ksocknal_txlist_done(&done);
-	return true;
-}
-
 static bool finish_connect(struct ksock_conn *conn)
 {
 	ntstatus status = conn->connect_irp->io_status.status;
@@ -387,30 +422,68 @@ static bool finish_connect(struct ksock_conn *conn)
 	return nt_success(status);
 }
 
-ntstatus ksocknal_process_transmit(struct ksock_conn *conn)
+/* The send is under way. True: or it was, until now. */
+static bool is_done_meanwhile(struct ksock_conn *conn)
+{
+	kirql irql = ke_acquire_spin_lock(&conn->peer->lock);
+	bool done = conn->tx_ready;
+
+	conn->tx_scheduled = done; /* if not, the completion routine brings the next turn */
+	ke_release_spin_lock(&conn->peer->lock, irql);
+	return done;
+}
+
+/* Memory for the next batch: that of the last, or the turn's; or another. */
+static struct ksock_batch *batch_for(struct ksock_conn *conn, struct ksock_batch **hand)
+{
+	struct ksock_batch *batch = conn->batch;
+
+	if (batch == NULL) {
+		batch = *hand;
+		*hand = NULL;
+	}
+	return batch != NULL ? batch : ksocknal_take_batch(conn);
+}
+
+static void put_away(struct ksock_conn *conn, struct ksock_batch *batch, struct ksock_batch **hand)
+{
+	if (*hand == NULL)
+		*hand = batch;
+	else
+		ksocknal_return_batch(conn->sched, batch);
+}
+
+bool ksocknal_process_transmit(struct ksock_conn *conn, struct ksock_batch **hand)
 {
 	if (conn->connect_irp != NULL && !finish_connect(conn))
-		return STATUS_SUCCESS;
-	conn->sent.activations += conn->batch != NULL;
-	if (conn->batch != NULL && !finish_batch(conn))
-		return STATUS_SUCCESS;
+		return false;
+	conn->sent.activations += conn->pending;
+	conn->pending = false;
 	for (int i = 0; i < TURN_BATCHES; i++) {
-		struct ksock_batch *batch = ksocknal_take_batch(conn);
-		struct load load = {0};
+		struct ksock_batch *finished = conn->batch;
+		struct ksock_batch *batch;
+		struct load load;
 
+		if (finished != NULL && !nt_success(finished->status)) {
+			ksocknal_close_conn(conn, finished->status);
+			return false;
+		}
+		batch = batch_for(conn, hand);
 		if (batch == NULL)
-			return STATUS_INSUFFICIENT_RESOURCES;
-		begin_batch(batch, conn);
-		if (!collect(conn, batch, &load)) {
-			ksocknal_return_batch(conn->sched, batch);
-			return STATUS_SUCCESS;
+			return false; /* it stays scheduled, and waits elsewhere */
+		conn->batch = NULL;
+		begin_load(&load);
+		if (!next_batch(conn, finished, batch, &load)) {
+			put_away(conn, batch, hand);
+			return false;
 		}
 		pack(conn, batch, &load);
 		conn->batch = batch;
-		if (transmit(conn, batch) == STATUS_PENDING)
-			return STATUS_PENDING;
-		if (!finish_batch(conn))
-			return STATUS_SUCCESS;
+		if (transmit(conn, batch) == STATUS_PENDING) {
+			conn->sent.again++;
+			conn->pending = true;
+			return is_done_meanwhile(conn);
+		}
 	}
-	return STATUS_MORE_PROCESSING_REQUIRED;
+	return true;
 }

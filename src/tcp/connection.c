@@ -44,38 +44,28 @@ static bool take_ready(void *context)
 	return true;
 }
 
-/* If this connection is connecting, the kernel has decided. False if it is not. */
-static bool connect_decided(struct tcp_connection *connection)
+/* The kernel has decided on a connect. Lock held, taken at `irql`; it is given back meanwhile. */
+static void end_connect(struct tcp_connection *connection, kirql irql)
 {
-	struct irp *irp = NULL;
-	bool connecting;
-	kirql irql = ke_acquire_spin_lock(&connection->base.lock);
+	struct irp *irp = tdi_provider_begin_establish(&connection->base);
 
-	connecting = connection->base.state == TDI_STATE_CONNECTING;
-	if (connecting) {
-		irp = tdi_provider_begin_establish(&connection->base);
-		connection->acknowledged_base = tcp_acknowledged_bytes(connection->fd);
-	}
+	connection->acknowledged_base = tcp_acknowledged_bytes(connection->fd);
 	ke_release_spin_lock(&connection->base.lock, irql);
-	if (!connecting)
-		return false;
 	if (irp != NULL)
 		tdi_provider_end_establish(&connection->base, irp, tcp_socket_error(connection->fd),
 					   NULL);
 	else
 		tdi_provider_fail(&connection->base, STATUS_CANCELLED); /* the client gave up */
-	return true;
+	ke_acquire_spin_lock(&connection->base.lock);
 }
 
-/* An error, or news on the error queue, which the send pump is run for next. */
-static void attend_errors(struct tcp_connection *connection)
+/* An error, or news on the error queue, which the send pump is run for next. Lock as above. */
+static void attend_errors(struct tcp_connection *connection, kirql irql)
 {
 	struct list_entry completed;
 	ntstatus status;
-	kirql irql;
 
 	initialize_list_head(&completed);
-	irql = ke_acquire_spin_lock(&connection->base.lock);
 	tcp_reap(connection);
 	if (connection->base.state == TDI_STATE_CONNECTED ||
 	    connection->base.state == TDI_STATE_OFFERED) {
@@ -85,36 +75,42 @@ static void attend_errors(struct tcp_connection *connection)
 	}
 	ke_release_spin_lock(&connection->base.lock, irql);
 	tdi_provider_complete(&completed);
+	ke_acquire_spin_lock(&connection->base.lock);
 }
 
+/*
+ * The interrupt's user keeps the connection. Room that was known of is no news, though the kernel
+ * tells of it with everything else: who was refused would have found out.
+ */
 static void connection_ready(struct kdpc *dpc, void *context)
 {
 	struct tcp_connection *connection = context;
+	struct tdi_connection *base = &connection->base;
 	struct taken taken = {connection, 0};
+	bool room;
+	kirql irql;
 
 	(void)dpc;
 	ke_synchronize_execution(&connection->interrupt, take_ready, &taken);
-	if (connect_decided(connection))
-		taken.ready = KE_HOST_READABLE | KE_HOST_WRITABLE;
-	if (taken.ready & KE_HOST_ERROR)
-		attend_errors(connection);
-	if (taken.ready & KE_HOST_READABLE) {
-		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
-
-		connection->readable = true;
-		connection->hung_up |= (taken.ready & KE_HOST_HANGUP) != 0;
-		tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.receive_pump,
-						 irql);
+	irql = ke_acquire_spin_lock(&base->lock);
+	if (base->state == TDI_STATE_CONNECTING) {
+		end_connect(connection, irql);
+		taken.ready &= ~(uint32_t)KE_HOST_ERROR; /* that was told */
+	} else if (taken.ready & KE_HOST_ERROR) {
+		attend_errors(connection, irql);
 	}
 	/* News of returned pages lets a send that was put off go on, as room does. */
-	if (taken.ready & (KE_HOST_WRITABLE | KE_HOST_ERROR)) {
-		kirql irql = ke_acquire_spin_lock(&connection->base.lock);
-
-		if (taken.ready & KE_HOST_WRITABLE)
-			connection->writable = true;
-		tdi_provider_run_pump_and_unlock(&connection->base, &connection->base.send_pump,
-						 irql);
-	}
+	room = (taken.ready & KE_HOST_ERROR) != 0 ||
+	       ((taken.ready & KE_HOST_WRITABLE) != 0 && !connection->writable);
+	connection->writable |= (taken.ready & KE_HOST_WRITABLE) != 0;
+	connection->readable |= (taken.ready & KE_HOST_READABLE) != 0;
+	connection->hung_up |= (taken.ready & KE_HOST_HANGUP) != 0;
+	if (taken.ready & KE_HOST_READABLE)
+		tdi_provider_run_pump_and_unlock(base, &base->receive_pump, irql);
+	else
+		ke_release_spin_lock(&base->lock, irql);
+	if (room)
+		tdi_provider_run_pump(base, &base->send_pump);
 }
 
 static void interrupt_gone(struct kdpc *dpc, void *context)

@@ -173,21 +173,29 @@ static void take_call_back(struct tcp_connection *connection)
 	connection->next_call--;
 }
 
+/* For one piece, which is what most messages are, the kernel has less to read without a header. */
+static ssize_t write_pieces(int fd, struct iovec *pieces, size_t count, int flags)
+{
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+
+	return count == 1 ? send(fd, pieces->iov_base, pieces->iov_len, flags)
+			  : sendmsg(fd, &message, flags);
+}
+
 /* One system call on the unsent; with the lock dropped meanwhile. Bytes taken, or -1 and *error. */
 static ssize_t write_socket(struct tcp_connection *connection, bool direct, int *error)
 {
 	struct iovec pieces[MAXIMUM_PIECES];
-	struct msghdr message = {.msg_iov = pieces};
 	int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (direct ? MSG_ZEROCOPY : 0);
+	size_t count = gather(connection, pieces);
 	ssize_t bytes;
 
-	message.msg_iovlen = gather(connection, pieces);
 	if (direct)
 		note_call(connection);
 	connection->writable = false; /* before the call, lest its news be forgotten after it */
 	ke_release_spin_lock(&connection->base.lock, DISPATCH_LEVEL);
 	do {
-		bytes = sendmsg(connection->fd, &message, flags);
+		bytes = write_pieces(connection->fd, pieces, count, flags);
 	} while (bytes < 0 && errno == EINTR);
 	*error = errno;
 	ke_acquire_spin_lock(&connection->base.lock);

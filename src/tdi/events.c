@@ -4,10 +4,11 @@
  * Whether there is a handler is a question that is asked for every arrival, so it can be answered
  * without the lock; what the answer is worth, the call finds out.
  *
- * A call reads the handler and counts itself, under one hold of the lock, and runs with no lock.
- * So the close of the address can wait for the calls that have begun, and none begins after it: the
- * client may free what its handlers use as soon as the close has completed. Connections outlive
- * their address's file, and then have no events.
+ * A call reads the handler and takes a reference, under one hold of the lock, and runs with no
+ * lock. The file has a reference, too, which its close drops when no handler is left to be read;
+ * and who drops the last completes the close. So it waits for the calls that have begun, and none
+ * begins after it: the client may free what its handlers use as soon as the close has completed.
+ * Connections outlive their address's file, and then have no events.
  */
 #include "tdi/provider.h"
 
@@ -22,7 +23,7 @@ bool tdi_enter_event(struct tdi_address *address, enum tdi_event_type type, stru
 
 	*event = address->events[type];
 	if (event->handler != NULL)
-		address->calling++;
+		ob_reference(&address->calls);
 	ke_release_spin_lock(&address->events_lock, irql);
 	return event->handler != NULL;
 }
@@ -37,25 +38,16 @@ static void set_handler(struct tdi_address *address, enum tdi_event_type type,
 	interlocked_exchange(&address->handled, handler != NULL ? others | 1 << type : others);
 }
 
-static ntstatus finish_close(struct tdi_address *address, struct irp *close_irp)
-{
-	if (ob_dereference(&address->references)) /* the file's */
-		address->provider->ops->destroy_address(address);
-	return io_finish_request(close_irp, STATUS_SUCCESS, 0);
-}
-
 void tdi_leave_event(struct tdi_address *address)
 {
-	kirql irql = ke_acquire_spin_lock(&address->events_lock);
-	struct irp *close_irp = NULL;
+	struct irp *close_irp;
 
-	if (--address->calling == 0) {
-		close_irp = address->close_irp;
-		address->close_irp = NULL;
-	}
-	ke_release_spin_lock(&address->events_lock, irql);
-	if (close_irp != NULL)
-		finish_close(address, close_irp);
+	if (!ob_dereference(&address->calls))
+		return;
+	close_irp = address->close_irp;
+	if (ob_dereference(&address->references)) /* the file's */
+		address->provider->ops->destroy_address(address);
+	io_finish_request(close_irp, STATUS_SUCCESS, 0);
 }
 
 ntstatus tdi_set_event(struct tdi_address *address, const struct tdi_request_set_event *set)
@@ -103,13 +95,8 @@ void tdi_end_events(struct tdi_address *address)
 
 ntstatus tdi_close_events(struct tdi_address *address, struct irp *close_irp)
 {
-	kirql irql = ke_acquire_spin_lock(&address->events_lock);
-	bool calling = address->calling > 0;
-
-	if (calling) {
-		io_mark_irp_pending(close_irp);
-		address->close_irp = close_irp;
-	}
-	ke_release_spin_lock(&address->events_lock, irql);
-	return calling ? STATUS_PENDING : finish_close(address, close_irp);
+	io_mark_irp_pending(close_irp); /* first: the drop may complete it */
+	address->close_irp = close_irp;
+	tdi_leave_event(address); /* the file's */
+	return STATUS_PENDING;
 }

@@ -365,6 +365,7 @@ void tdi_provider_initialize_address(struct tdi_address *address, struct tdi_pro
 {
 	*address = (struct tdi_address){.provider = provider, .local = *local};
 	ob_initialize_reference(&address->references, 1); /* the file's */
+	ob_initialize_reference(&address->calls, 1);	  /* likewise */
 	ke_initialize_spin_lock(&address->events_lock);
 }
 

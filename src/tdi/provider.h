@@ -172,13 +172,13 @@ struct tdi_address {
 	struct tdi_provider *provider;
 	struct ob_reference references; /* the file's and each associated connection's */
 	struct transport_address local;
+	struct ob_reference calls; /* the open file's, and each handler's that has not returned */
+	struct irp *close_irp;	   /* IRP_MJ_CLOSE, completed by who drops the last of these */
 
 	struct kspin_lock events_lock; /* the last to be taken; guards the rest */
 	struct tdi_event events[TDI_EVENT_COUNT];
-	int32_t handled;  /* a bit for each type that has a handler; read without the lock */
-	uint32_t calling; /* handlers that have not returned */
+	int32_t handled; /* a bit for each type that has a handler; read without the lock */
 	bool closed;
-	struct irp *close_irp; /* IRP_MJ_CLOSE, completed when no handler is running */
 };
 
 struct tdi_pump {

@@ -93,25 +93,19 @@ ntstatus tdi_open_stream_address(struct device_object *device,
 static void stream_changed(void *context)
 {
 	struct tdi_stream *stream = context;
-	kirql irql = ke_acquire_spin_lock(&stream->lock);
-	tdi_queue_changed *watcher = stream->watcher;
-	void *watcher_context = stream->watcher_context;
 
-	ke_release_spin_lock(&stream->lock, irql);
-	if (watcher != NULL)
-		watcher(watcher_context);
+	if (interlocked_read(&stream->watched) != 0)
+		stream->watcher(stream->watcher_context);
 	else
 		ke_set_event(&stream->changed);
 }
 
 void tdi_watch_stream(struct tdi_stream *stream, tdi_queue_changed *watcher, void *context)
 {
-	kirql irql = ke_acquire_spin_lock(&stream->lock);
-
 	stream->watcher = watcher;
 	stream->watcher_context = context;
-	ke_release_spin_lock(&stream->lock, irql);
-	watcher(context); /* for what has come before */
+	interlocked_exchange(&stream->watched, 1); /* last: who finds it finds the other two */
+	watcher(context);			   /* for what has come before */
 }
 
 int64_t tdi_stream_read(struct tdi_stream *stream, void *buffer, uint32_t length,
@@ -180,7 +174,6 @@ struct tdi_stream *tdi_create_stream(struct file_object *address, uint32_t limit
 	}
 	*stream = (struct tdi_stream){.file.device_object = address->device_object,
 				      .processor = ke_get_current_processor_number()};
-	ke_initialize_spin_lock(&stream->lock);
 	ke_initialize_event(&stream->changed, SYNCHRONIZATION_EVENT, false);
 	begin_stream(stream, limit != 0 ? limit : TDI_QUEUE_BYTES,
 		     (info.service_flags & TDI_SERVICE_INTERNAL_BUFFERING) != 0);

@@ -203,8 +203,8 @@ struct tdi_stream {
 	struct tdi_receive_queue expedited;
 	struct transport_address remote; /* the last peer; none yet: all zero */
 	unsigned processor;		 /* of whoever has created it; its events run there */
-	struct kspin_lock lock;		 /* of the watcher */
 	struct kevent changed; /* synchronization: data or an end has come since the last wait */
+	int32_t watched;       /* the next two are set, for ever */
 	tdi_queue_changed *watcher;
 	void *watcher_context;
 	void *client; /* the client's own */
@@ -233,7 +233,8 @@ void tdi_delete_stream(struct tdi_stream *stream);
 /*
  * From now on `watcher` is called whenever data or an end has come, and once at once, perhaps
  * behind a call for news: so it must not free what it is given before this has returned.
- * PASSIVE_LEVEL; before, the stream's event `changed` tells the same to a thread that waits.
+ * Once in a stream's life, PASSIVE_LEVEL; before, the stream's event `changed` tells the same to a
+ * thread that waits.
  */
 void tdi_watch_stream(struct tdi_stream *stream, tdi_queue_changed *watcher, void *context);
 

@@ -55,6 +55,17 @@ const struct verifier_rule verifier_rules[] = {
 	{"RX-LOAN-MISUSE", "06-receive",
 	 "What a chained receive handler has kept is returned before its endpoint is closed."},
 
+	/* ---- Messages ---- */
+	{"MSG-GIVEN-TWICE", "07-message",
+	 "A message is given to the message layer again only after it was called back."},
+	{"MSG-PAYLOAD-SHORT", "07-message",
+	 "The pieces of a payload hold as many bytes as its length says."},
+	{"MSG-RESUME-MISUSE", "07-message",
+	 "The owner of a portal resumes a connection once for each time that he has answered "
+	 "STATUS_PENDING."},
+	{"MSG-PEER-KEPT", "07-message",
+	 "Every peer that was found is given back before its node is shut down."},
+
 	/* ---- Memory and references ---- */
 	{"REF-UNDERFLOW", "03-send-async",
 	 "Each reference is dropped once, and only who holds one may add another."},

@@ -79,19 +79,15 @@ void host_run_interrupt(struct kinterrupt *interrupt, uint32_t epoll_events)
 void ke_request_interrupt_at(struct kinterrupt *interrupt, const struct ke_site *site)
 {
 	struct host_processor *processor = &host.processors[interrupt->processor];
-	bool wake;
 
 	(void)site;
 	host_lock(&processor->lock);
-	if (!interrupt->requested) {
-		interrupt->requested = 1;
-		insert_tail_list(&processor->interrupts, &interrupt->entry);
+	if (interrupt->requested) {
+		host_unlock(&processor->lock);
+		return;
 	}
-	wake = processor->parked;
-	processor->parked = false;
-	host_unlock(&processor->lock);
-	if (wake)
-		host_processor_wake(processor);
+	interrupt->requested = 1;
+	host_processor_insert_and_unlock(processor, processor->interrupts.prev, &interrupt->entry);
 }
 
 static bool mark_disconnected(void *context)

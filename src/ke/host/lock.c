@@ -20,9 +20,9 @@ static void relax(void)
 #endif
 }
 
-void host_lock(uint32_t *lock)
+void host_lock_contended(uint32_t *lock)
 {
-	while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) != 0) {
+	do {
 		unsigned spins = 0;
 
 		while (__atomic_load_n(lock, __ATOMIC_RELAXED) != 0) {
@@ -31,7 +31,7 @@ void host_lock(uint32_t *lock)
 			else
 				sched_yield();
 		}
-	}
+	} while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) != 0);
 }
 
 void ke_initialize_spin_lock_at(struct kspin_lock *lock, const struct ke_site *site)
@@ -44,7 +44,7 @@ void ke_initialize_spin_lock_at(struct kspin_lock *lock, const struct ke_site *s
 }
 
 /* The owner is written with the lock held and read by others only to compare with themselves. */
-static void take(struct kspin_lock *lock, unsigned use, const struct ke_site *site)
+static inline void take(struct kspin_lock *lock, unsigned use, const struct ke_site *site)
 {
 	uintptr_t self = (uintptr_t)&host_self;
 
@@ -56,7 +56,7 @@ static void take(struct kspin_lock *lock, unsigned use, const struct ke_site *si
 	__atomic_store_n(&lock->executive, self, __ATOMIC_RELAXED);
 }
 
-static void give(struct kspin_lock *lock, const struct ke_site *site)
+static inline void give(struct kspin_lock *lock, const struct ke_site *site)
 {
 	if (__atomic_load_n(&lock->executive, __ATOMIC_RELAXED) != (uintptr_t)&host_self)
 		ke_bug_check_at(site, "LOCK-MISUSE",

@@ -12,7 +12,7 @@
 #include "ke/ke.h"
 
 enum {
-	POOL_CLASSES = 8,	/* 64 bytes to 8 KiB */
+	POOL_CLASSES = 9,	/* 64 bytes to 16 KiB: a slab of a receive queue */
 	POOL_CACHE_BLOCKS = 256 /* kept for each class and thread */
 };
 
@@ -35,11 +35,12 @@ struct host_thread {
 /* One virtual processor. The lists and flags are guarded by `lock`. */
 struct host_processor {
 	uint32_t lock;
-	bool parked;   /* waits in epoll with nothing to do: whoever brings work wakes it */
+	bool parked;   /* waits in epoll with nothing to do: whoever else brings work wakes it */
 	bool stopping; /* leave when there is nothing to do */
 	unsigned number;
 	struct list_entry interrupts;
 	struct list_entry dpcs;
+	struct list_entry turn;	  /* those of them that this turn will run */
 	struct list_entry timers; /* by due time */
 	struct list_entry work_items;
 	int epoll_fd;
@@ -60,7 +61,13 @@ extern _Thread_local struct host_thread host_self;
 extern struct host_state host;
 
 /* A lock without IRQL or owner, for this room's own short sections. */
-void host_lock(uint32_t *lock);
+void host_lock_contended(uint32_t *lock);
+
+static inline void host_lock(uint32_t *lock)
+{
+	if (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) != 0)
+		host_lock_contended(lock);
+}
 
 static inline void host_unlock(uint32_t *lock)
 {
@@ -72,6 +79,9 @@ ntstatus host_processor_open(struct host_processor *processor, unsigned number);
 void host_processor_close(struct host_processor *processor);
 void *host_processor_main(void *processor);
 void host_processor_wake(struct host_processor *processor);
+/* Links entry with the lock held, lets go of it, and wakes the processor if it is parked. */
+void host_processor_insert_and_unlock(struct host_processor *processor, struct list_entry *after,
+				      struct list_entry *entry);
 
 /* interrupt.c */
 void host_run_interrupt(struct kinterrupt *interrupt, uint32_t epoll_events);

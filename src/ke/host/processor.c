@@ -6,17 +6,19 @@
  *   timers        those that are due queue their DPCs, which run in the next turn
  *   work items    likewise
  *
- * and parks in epoll when it found nothing. Whoever brings work to a parked processor clears
- * `parked` under the lock and writes to the wake descriptor, once. No work is missed, because the
- * lists are looked at and `parked` is set under one hold of the same lock (prepare_wait):
+ * and parks in epoll when it found nothing. It holds its lock all the time, but not while a routine
+ * runs or epoll waits: so a turn costs one hold for each of these. Whoever else brings work to a
+ * parked processor clears `parked` under the lock and writes to the wake descriptor, once. No work
+ * is missed, because the lists are looked at and `parked` is set under one hold (prepare_wait):
  *
  *   brought before that      the lists are not empty, so the processor does not park
  *   between that and epoll   `parked` is set, so there is a write: an edge that epoll keeps, and
  *                            with which the wait returns at once
  *   while epoll waits        likewise
- *   after epoll returned     with `parked` still set, a write for nothing, which is an empty turn
- *                            later; with `parked` cleared, no write: the work is found in this turn
- *                            or when the lists are looked at again
+ *   after epoll returned     with `parked` still set, as it is while the interrupts that epoll told
+ *                            of are served, a write for nothing, which is an empty turn later; with
+ *                            `parked` cleared, no write: the work is found in this turn or when the
+ *                            lists are looked at again
  *
  * A timer is work in this sense, since it may be due before the wait that was computed ends. The
  * wake descriptor is edge-triggered and never read: each write is an edge.
@@ -43,6 +45,7 @@ ntstatus host_processor_open(struct host_processor *processor, unsigned number)
 	processor->number = number;
 	initialize_list_head(&processor->interrupts);
 	initialize_list_head(&processor->dpcs);
+	initialize_list_head(&processor->turn);
 	initialize_list_head(&processor->timers);
 	initialize_list_head(&processor->work_items);
 	processor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -71,11 +74,10 @@ void host_processor_wake(struct host_processor *processor)
 		return;
 }
 
-/* Links entry with the lock held, lets go of it, and wakes the processor if it was parked. */
-static void insert_and_unlock(struct host_processor *processor, struct list_entry *after,
-			      struct list_entry *entry)
+void host_processor_insert_and_unlock(struct host_processor *processor, struct list_entry *after,
+				      struct list_entry *entry)
 {
-	bool wake = processor->parked;
+	bool wake = processor->parked && processor != host_self.processor;
 
 	insert_list_after(after, entry);
 	processor->parked = false;
@@ -109,7 +111,7 @@ bool ke_insert_queue_dpc_at(struct kdpc *dpc, const struct ke_site *site)
 		return false;
 	}
 	dpc->queued = 1;
-	insert_and_unlock(processor, processor->dpcs.prev, &dpc->entry);
+	host_processor_insert_and_unlock(processor, processor->dpcs.prev, &dpc->entry);
 	return true;
 }
 
@@ -152,38 +154,26 @@ void ke_flush_queued_dpcs_at(const struct ke_site *site)
 	}
 }
 
-static uint32_t count_dpcs(struct host_processor *processor)
-{
-	struct list_entry *entry;
-	uint32_t count = 0;
-
-	host_lock(&processor->lock);
-	for (entry = processor->dpcs.next; entry != &processor->dpcs; entry = entry->next)
-		count++;
-	host_unlock(&processor->lock);
-	return count;
-}
-
-/* One that queues itself again runs in the next turn, so that it can't keep all else waiting. */
+/*
+ * One that queues itself again runs in the next turn, so that it can't keep all else waiting. Lock
+ * held, but not while a routine runs.
+ */
 static void run_dpcs(struct host_processor *processor)
 {
-	for (uint32_t left = count_dpcs(processor); left > 0; left--) {
-		struct list_entry *entry;
-		struct kdpc *dpc;
+	struct list_entry *entry;
 
-		host_lock(&processor->lock);
-		entry = remove_head_list(&processor->dpcs);
-		if (entry != NULL)
-			containing_record(entry, struct kdpc, entry)->queued = 0;
+	append_tail_list(&processor->turn, &processor->dpcs);
+	while ((entry = remove_head_list(&processor->turn)) != NULL) {
+		struct kdpc *dpc = containing_record(entry, struct kdpc, entry);
+
+		dpc->queued = 0;
 		host_unlock(&processor->lock);
-		if (entry == NULL)
-			return;
-		dpc = containing_record(entry, struct kdpc, entry);
 		host_self.irql = DISPATCH_LEVEL;
 		dpc->routine(dpc, dpc->context);
 		if (verifier_on)
 			host_require_clean_return(DISPATCH_LEVEL, "DPC", KE_HERE);
 		host_self.irql = PASSIVE_LEVEL;
+		host_lock(&processor->lock);
 	}
 }
 
@@ -277,7 +267,7 @@ bool ke_set_timer_at(struct ktimer *timer, uint64_t delay_ns, struct kdpc *dpc,
 	for (after = processor->timers.prev; after != &processor->timers; after = after->prev)
 		if (containing_record(after, struct ktimer, entry)->due_ns <= due_ns)
 			break;
-	insert_and_unlock(processor, after, &timer->entry);
+	host_processor_insert_and_unlock(processor, after, &timer->entry);
 	return was_armed;
 }
 
@@ -292,13 +282,12 @@ static struct ktimer *due_timer(const struct host_processor *processor, uint64_t
 	return first->due_ns <= now ? first : NULL;
 }
 
+/* Lock held. */
 static void run_timers(struct host_processor *processor)
 {
+	uint64_t now = is_list_empty(&processor->timers) ? 0 : ke_query_interrupt_time();
 	struct ktimer *timer;
-	uint64_t now;
 
-	host_lock(&processor->lock);
-	now = is_list_empty(&processor->timers) ? 0 : ke_query_interrupt_time();
 	while ((timer = due_timer(processor, now)) != NULL) {
 		remove_entry_list(&timer->entry);
 		timer->armed = 0;
@@ -307,7 +296,6 @@ static void run_timers(struct host_processor *processor)
 			insert_tail_list(&processor->dpcs, &timer->dpc->entry);
 		}
 	}
-	host_unlock(&processor->lock);
 }
 
 /* ---- Work items ---------------------------------------------------------------------------- */
@@ -331,45 +319,43 @@ bool ex_queue_work_item_at(struct ex_work_item *item, const struct ke_site *site
 		return false;
 	}
 	item->queued = 1;
-	insert_and_unlock(processor, processor->work_items.prev, &item->entry);
+	host_processor_insert_and_unlock(processor, processor->work_items.prev, &item->entry);
 	return true;
 }
 
+/* Lock held, but not while a routine runs. */
 static void run_work_items(struct host_processor *processor)
 {
 	struct list_entry batch, *entry;
 
 	initialize_list_head(&batch);
-	host_lock(&processor->lock);
 	append_tail_list(&batch, &processor->work_items);
-	host_unlock(&processor->lock);
 	while ((entry = remove_head_list(&batch)) != NULL) {
 		struct ex_work_item *item = containing_record(entry, struct ex_work_item, entry);
 
-		host_lock(&processor->lock);
 		item->queued = 0;
 		host_unlock(&processor->lock);
 		item->routine(item->context);
 		if (verifier_on)
 			host_require_clean_return(PASSIVE_LEVEL, "work item", KE_HERE);
+		host_lock(&processor->lock);
 	}
 }
 
 /* ---- The loop ------------------------------------------------------------------------------ */
 
+/* Lock held, but not while a routine runs. */
 static void run_requested_interrupts(struct host_processor *processor)
 {
-	for (;;) {
-		struct list_entry *entry;
+	struct list_entry *entry;
 
-		host_lock(&processor->lock);
-		entry = remove_head_list(&processor->interrupts);
-		if (entry != NULL)
-			containing_record(entry, struct kinterrupt, entry)->requested = 0;
+	while ((entry = remove_head_list(&processor->interrupts)) != NULL) {
+		struct kinterrupt *interrupt = containing_record(entry, struct kinterrupt, entry);
+
+		interrupt->requested = 0;
 		host_unlock(&processor->lock);
-		if (entry == NULL)
-			return;
-		host_run_interrupt(containing_record(entry, struct kinterrupt, entry), 0);
+		host_run_interrupt(interrupt, 0);
+		host_lock(&processor->lock);
 	}
 }
 
@@ -381,54 +367,42 @@ static bool has_work(const struct host_processor *processor)
 
 /*
  * How long this turn may wait for descriptors: not at all with work at hand, until the first timer,
- * or for ever. Sets `parked` when it may wait. False when the processor should end.
+ * or for ever (NULL). Sets `parked` when it may wait. Lock held.
  */
-static bool prepare_wait(struct host_processor *processor, struct timespec *wait,
-			 struct timespec **timeout)
+static struct timespec *prepare_wait(struct host_processor *processor, struct timespec *wait)
 {
-	bool go_on = true;
+	uint64_t now, due, left;
 
 	*wait = (struct timespec){0, 0};
-	*timeout = wait;
-	host_lock(&processor->lock);
-	if (!has_work(processor)) {
-		processor->parked = true;
-		go_on = !processor->stopping;
-		if (is_list_empty(&processor->timers)) {
-			*timeout = NULL;
-		} else {
-			uint64_t now = ke_query_interrupt_time();
-			uint64_t due =
-				containing_record(processor->timers.next, struct ktimer, entry)
-					->due_ns;
-			uint64_t left = due > now ? due - now : 0;
-
-			wait->tv_sec = (time_t)(left / 1000000000u);
-			wait->tv_nsec = (long)(left % 1000000000u);
-		}
-	}
-	host_unlock(&processor->lock);
-	return go_on;
+	if (has_work(processor))
+		return wait;
+	processor->parked = true;
+	if (is_list_empty(&processor->timers))
+		return NULL;
+	now = ke_query_interrupt_time();
+	due = containing_record(processor->timers.next, struct ktimer, entry)->due_ns;
+	left = due > now ? due - now : 0;
+	wait->tv_sec = (time_t)(left / 1000000000u);
+	wait->tv_nsec = (long)(left % 1000000000u);
+	return wait;
 }
 
-static bool poll_descriptors(struct host_processor *processor)
+/* Lock held, but not meanwhile. */
+static void poll_descriptors(struct host_processor *processor)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	struct timespec wait, *timeout;
+	struct timespec wait, *timeout = prepare_wait(processor, &wait);
 	int count;
 
-	if (!prepare_wait(processor, &wait, &timeout))
-		return false;
-	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
-	host_lock(&processor->lock);
-	processor->parked = false;
 	host_unlock(&processor->lock);
+	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
 	if (count < 0 && errno != EINTR)
 		ke_bug_check("HOST", "epoll_pwait2: %s", strerror(errno));
 	for (int i = 0; i < count; i++)
 		if (events[i].data.ptr != NULL)
 			host_run_interrupt(events[i].data.ptr, events[i].events);
-	return true;
+	host_lock(&processor->lock);
+	processor->parked = false;
 }
 
 void *host_processor_main(void *context)
@@ -437,12 +411,18 @@ void *host_processor_main(void *context)
 
 	host_self.processor = processor;
 	host_self.processor_number = processor->number;
-	while (poll_descriptors(processor)) {
+	/* Nobody cancels this thread. Else libc makes each waiting call a point where one could,
+	 * with a locked instruction before and one after it. */
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	host_lock(&processor->lock);
+	while (!processor->stopping || has_work(processor)) {
+		poll_descriptors(processor);
 		run_requested_interrupts(processor);
 		run_dpcs(processor);
 		run_timers(processor);
 		run_work_items(processor);
 	}
+	host_unlock(&processor->lock);
 	host_pool_leave_thread();
 	return NULL;
 }

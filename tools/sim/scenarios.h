@@ -10,6 +10,7 @@ extern const struct sim_scenario flow_scenarios[];
 extern const struct sim_scenario connection_scenarios[];
 extern const struct sim_scenario receive_scenarios[];
 extern const struct sim_scenario link_scenarios[];
+extern const struct sim_scenario delivery_scenarios[];
 extern const struct sim_scenario canary_scenarios[];
 
 /* The scenario of this name, or NULL. */

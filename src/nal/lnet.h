@@ -79,6 +79,9 @@ struct lnet_cursor lnet_begin_payload(const struct lnet_payload *payload);
 /* The next up to `most` bytes that stand together: where, and *length how many, 0 at the end. */
 char *lnet_advance(struct lnet_cursor *cursor, uint32_t most, uint32_t *length);
 
+/* Copies what is left. */
+void lnet_gather(struct lnet_cursor *cursor, char *to);
+
 /* ---- Portals ------------------------------------------------------------------------------- */
 
 /*

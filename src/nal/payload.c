@@ -4,6 +4,8 @@
  * Nothing here, and nobody who uses a cursor, needs to know which. A cursor goes forward only, so
  * that a list of a thousand pages is walked once, however small the steps are.
  */
+#include <string.h>
+
 #include "nal/private.h"
 
 struct lnet_cursor lnet_begin_payload(const struct lnet_payload *payload)
@@ -46,4 +48,15 @@ char *lnet_advance(struct lnet_cursor *cursor, uint32_t most, uint32_t *length)
 	cursor->left -= bytes;
 	*length = bytes;
 	return bytes > 0 ? base : NULL;
+}
+
+void lnet_gather(struct lnet_cursor *cursor, char *to)
+{
+	uint32_t length;
+	char *piece;
+
+	while ((piece = lnet_advance(cursor, UINT32_MAX, &length)) != NULL) {
+		memcpy(to, piece, length);
+		to += length;
+	}
 }

@@ -168,19 +168,23 @@ static void checksum(const struct ksock_tx *tx, char *header, char *lnet_header)
 	ksock_set_checksum(header, sum, false);
 }
 
+/* With the payload behind them, if it is copied. */
 static void pack_headers(struct ksock_tx *tx, struct ksock_batch *batch, uint64_t zc_ack)
 {
 	const struct ksock_message_header header = {.type = KSOCK_MSG_LNET,
 						    .zc_cookies = {tx->zc_cookie, zc_ack}};
-	char *at = stage(batch, KSOCK_MESSAGE_BYTES + LNET_HEADER_BYTES);
+	char *at = stage(batch, staged_bytes(tx));
+	char *lnet_header = at + KSOCK_MESSAGE_BYTES;
 
 	ksock_encode_message(at, &header, false);
-	lnet_encode_header(at + KSOCK_MESSAGE_BYTES, &tx->header, LNET_HEADER_SWAPPED);
+	lnet_encode_header(lnet_header, &tx->header, LNET_HEADER_SWAPPED);
 	if (batch->conn->node->options.checksums)
-		checksum(tx, at, at + KSOCK_MESSAGE_BYTES);
+		checksum(tx, at, lnet_header);
+	tx->begun = true;
 	tx->cursor = lnet_begin_payload(&tx->payload);
 	tx->cursor.left = tx->header.payload_length;
-	tx->begun = true;
+	if (is_copied(tx))
+		lnet_gather(&tx->cursor, lnet_header + LNET_HEADER_BYTES);
 }
 
 /* As much of the message as there are pieces for. */
@@ -191,13 +195,9 @@ static void pack_tx(struct ksock_tx *tx, struct ksock_batch *batch, uint64_t zc_
 
 	if (!tx->begun)
 		pack_headers(tx, batch, zc_ack);
-	while (tx->cursor.left > 0 && (is_copied(tx) || batch->piece_count < KSOCK_BATCH_PIECES)) {
-		piece = lnet_advance(&tx->cursor, UINT32_MAX, &length);
-		if (is_copied(tx))
-			memcpy(stage(batch, length), piece, length);
-		else
-			add_piece(batch, piece, length);
-	}
+	while (batch->piece_count < KSOCK_BATCH_PIECES &&
+	       (piece = lnet_advance(&tx->cursor, UINT32_MAX, &length)) != NULL)
+		add_piece(batch, piece, length);
 }
 
 /* ---- What a batch will carry --------------------------------------------------------------- */
@@ -252,20 +252,18 @@ static void take_the_rest(struct ksock_conn *conn, struct load *load)
 /* True: the message goes out whole, and is counted. */
 static bool take_whole(struct load *load, const struct ksock_tx *tx)
 {
-	struct load more = {
-		.staging = load->staging, .staged = load->staged, .pieces = load->pieces};
+	uint32_t staged = staged_bytes(tx);
+	uint32_t pieces = staged > 0 && !load->staging;
 
-	count_staging(&more, staged_bytes(tx));
-	if (!is_copied(tx)) {
-		more.pieces += tx->payload.count - (tx->begun ? tx->cursor.piece : 0);
-		more.staging = false;
-	}
-	if (more.staged > KSOCK_STAGING_BYTES || more.pieces > KSOCK_BATCH_PIECES)
+	if (!is_copied(tx))
+		pieces += tx->payload.count - (tx->begun ? tx->cursor.piece : 0);
+	if (load->staged + staged > KSOCK_STAGING_BYTES ||
+	    load->pieces + pieces > KSOCK_BATCH_PIECES)
 		return false;
-	load->staging = more.staging;
-	load->staged = more.staged;
-	load->pieces = more.pieces;
-	load->bytes += staged_bytes(tx) + tx->header.payload_length;
+	load->staged += staged;
+	load->pieces += pieces;
+	load->staging = is_copied(tx);
+	load->bytes += staged + tx->header.payload_length;
 	return true;
 }
 

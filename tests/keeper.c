@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+static const uint64_t SLOWNESS_NS = 400000; /* longer than to call again */
+
 static uint64_t nid_of(uint32_t number)
 {
 	return lnet_make_nid(lnet_make_net(SOCKLND, 0), 0x0a000000 + number);
@@ -51,9 +53,13 @@ static ntstatus do_step(struct keeper *keeper, struct lnet_transfer *transfer)
 
 static void do_now(struct keeper *keeper, struct lnet_transfer *transfer)
 {
-	kirql irql = ke_acquire_spin_lock(&keeper->lock);
-	ntstatus status = do_step(keeper, transfer);
+	ntstatus status;
+	kirql irql;
 
+	if (!keeper->in_hurry && ke_choose(2, "whether a disk is slow") != 0)
+		ke_delay_execution_thread(SLOWNESS_NS);
+	irql = ke_acquire_spin_lock(&keeper->lock);
+	status = do_step(keeper, transfer);
 	ke_release_spin_lock(&keeper->lock, irql);
 	lnet_step_done(transfer, status);
 }

@@ -90,6 +90,7 @@ enum lnet_step {
 
 struct lnet_transfer {
 	uint64_t id;
+	uint64_t source; /* the NID of who has begun it here */
 	uint64_t position;
 	enum lnet_step step;
 	uint32_t length;

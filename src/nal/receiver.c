@@ -74,7 +74,7 @@ static bool make_room(struct lnet_receiver *receiver, struct list_entry *gone)
 
 /* A new one, for the owner to open; NULL: there is no room, or no pool. */
 static struct lnet_transfer *begin_transfer(struct lnet_receiver *receiver, uint64_t id,
-					    struct list_entry *gone)
+					    uint64_t source, struct list_entry *gone)
 {
 	struct lnet_transfer *transfer =
 		make_room(receiver, gone)
@@ -84,6 +84,7 @@ static struct lnet_transfer *begin_transfer(struct lnet_receiver *receiver, uint
 	if (transfer == NULL)
 		return NULL;
 	*transfer = (struct lnet_transfer){.id = id,
+					   .source = source,
 					   .step = LNET_OPEN,
 					   .receiver = receiver,
 					   .used_ns = ke_query_interrupt_time()};
@@ -172,7 +173,7 @@ static ntstatus put_comes(void *owner, struct lnet_incoming *incoming)
 	irql = ke_acquire_spin_lock(&receiver->lock);
 	transfer = find_transfer(receiver, id);
 	if (transfer == NULL && incoming->header.msg.put.hdr_data != LNET_AT_REST)
-		transfer = fresh = begin_transfer(receiver, id, &gone);
+		transfer = fresh = begin_transfer(receiver, id, incoming->header.src_nid, &gone);
 	if (transfer != NULL)
 		status = judge(transfer, incoming, &gone);
 	ke_release_spin_lock(&receiver->lock, irql);
@@ -290,7 +291,8 @@ static ntstatus get_comes(void *owner, const struct lnet_header *header, struct 
 	irql = ke_acquire_spin_lock(&receiver->lock);
 	transfer = find_transfer(receiver, header->msg.get.match_bits);
 	if (transfer == NULL)
-		transfer = fresh = begin_transfer(receiver, header->msg.get.match_bits, &gone);
+		transfer = fresh = begin_transfer(receiver, header->msg.get.match_bits,
+						  header->src_nid, &gone);
 	compose(answer, transfer);
 	if (transfer != NULL && !nt_success(transfer->failure) && is_idle(transfer))
 		close_later(transfer, &gone);

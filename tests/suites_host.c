@@ -15,6 +15,10 @@ void register_suites(void)
 	register_receive_suite();
 	register_stream_tcp_suite();
 	register_wire_suite();
+	register_message_suite();
+	register_message_peer_suite();
+	register_message_bad_suite();
+	register_scheduler_suite();
 	register_delivery_suite(&tcp_ground);
 	register_counters_suite();
 	register_link_suites();

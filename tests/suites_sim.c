@@ -19,6 +19,10 @@ void register_suites(void)
 	register_receive_suite();
 	register_stream_suite(NULL);
 	register_wire_suite();
+	register_message_suite();
+	register_message_peer_suite();
+	register_message_bad_suite();
+	register_scheduler_suite();
 	register_delivery_suite(NULL);
 	register_counters_suite();
 	register_link_suites();

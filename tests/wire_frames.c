@@ -192,9 +192,37 @@ static int write_stream(const char *folder, const char *name, const struct bytes
 	return fclose(file) != 0;
 }
 
+/* To a node of incarnation 1: a PUT, and answers to its messages 1 and 2. */
+static void add_answers(struct bytes *bytes)
+{
+	struct lnet_header put = sample_put, ack = sample_ack, reply = sample_reply;
+
+	ack.dest_nid = reply.dest_nid = SAMPLE_SERVER;
+	ack.src_nid = reply.src_nid = SAMPLE_CLIENT;
+	ack.msg.ack.dst_wmd = (struct lnet_wire_handle){1, 1};
+	reply.msg.reply.dst_wmd = (struct lnet_wire_handle){1, 2};
+	reply.payload_length = 4;
+	add_message(bytes, &put, "hello", LNET_HEADER_SWAPPED);
+	put.msg.put.ptl_index = 51;
+	add_message(bytes, &put, "hello", LNET_HEADER_SWAPPED);
+	add_message(bytes, &ack, "", LNET_HEADER_SWAPPED);
+	add_message(bytes, &reply, "here", LNET_HEADER_SWAPPED);
+	add_noop(bytes, LNET_HEADER_SWAPPED);
+}
+
+static int write_answers(const char *folder)
+{
+	struct bytes bytes = {.length = 0};
+
+	add_request(&bytes, LNET_HEADER_SWAPPED);
+	add_hello(&bytes, LNET_HEADER_SWAPPED);
+	add_answers(&bytes);
+	return write_stream(folder, "answers", &bytes);
+}
+
 static int write_corpus(const char *folder)
 {
-	int failed = 0;
+	int failed = write_answers(folder);
 
 	for (uint32_t i = FIRST_MESSAGE; i < PIECES; i++) {
 		struct bytes bytes = {.length = 0};

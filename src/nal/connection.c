@@ -85,9 +85,11 @@ void ksocknal_accept(struct lnet_node *node, struct tdi_stream *stream)
 		return;
 	}
 	initialize_conn(conn, node, stream);
+	ksocknal_conn_addref(conn); /* this call's: it can end while it begins */
 	status = begin_conn(conn);
 	if (!nt_success(status))
 		ksocknal_close_conn(conn, status);
+	ksocknal_conn_decref(conn);
 }
 
 static ntstatus connected(struct device_object *device, struct irp *irp, void *context)
@@ -174,39 +176,73 @@ enum lnet_wire_reason ksocknal_judge_hello(const struct ksock_conn *conn)
 	return LNET_WIRE_GOOD;
 }
 
-/* Those of the peer's connections that are not this one's contemporaries are closed. */
+/* The first of the peer's connections that is not of this incarnation, if one is given. Lock held.
+ */
+static struct ksock_conn *find_other(struct ksock_peer *peer, const uint64_t *incarnation)
+{
+	for (struct list_entry *entry = peer->conns.next; entry != &peer->conns;
+	     entry = entry->next) {
+		struct ksock_conn *conn = containing_record(entry, struct ksock_conn, entry);
+
+		if (incarnation == NULL || conn->hello.src_incarnation != *incarnation)
+			return conn;
+	}
+	return NULL;
+}
+
+static void close_conns(struct ksock_peer *peer, const uint64_t *but, ntstatus reason)
+{
+	for (;;) {
+		kirql irql = ke_acquire_spin_lock(&peer->lock);
+		struct ksock_conn *conn = find_other(peer, but);
+
+		if (conn != NULL) {
+			remove_entry_list(&conn->entry);
+			initialize_list_head(&conn->entry);
+			ksocknal_conn_addref(conn); /* it is alive, or it were not here */
+		}
+		ke_release_spin_lock(&peer->lock, irql);
+		if (conn == NULL)
+			return;
+		ksocknal_close_conn(conn, reason);
+		ksocknal_conn_decref(conn);
+	}
+}
+
+/* Those of the peer's connections that are of another life of its node are closed. */
 static void note_incarnation(struct ksock_peer *peer, uint64_t incarnation)
 {
 	kirql irql = ke_acquire_spin_lock(&peer->lock);
-	bool anew = peer->incarnation != incarnation;
 
 	peer->incarnation = incarnation;
 	ke_release_spin_lock(&peer->lock, irql);
-	if (anew)
-		ksocknal_close_peer(peer, STATUS_CONNECTION_RESET);
+	close_conns(peer, &incarnation, STATUS_CONNECTION_RESET);
 }
 
 bool ksocknal_establish(struct ksock_conn *conn)
 {
 	const struct ksock_hello *hello = &conn->hello;
 
+	conn->version = hello->version;
 	if (!conn->active) {
 		struct ksock_peer *peer = ksocknal_find_peer(
 			lnet_find_ni(conn->node, hello->dst_nid), hello->src_nid, NULL);
-		kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
+		kirql irql;
 
-		conn->peer = peer; /* for who closes it meanwhile */
+		conn->type = ksock_invert_type(hello->connection_type);
+		conn->hello_owed = true;
+		irql = ke_acquire_spin_lock(&conn->sched->lock);
+		conn->peer = peer; /* from here on others look at it: who closes it, the clock */
 		ke_release_spin_lock(&conn->sched->lock, irql);
 		if (peer == NULL) {
 			ksocknal_close_conn(conn, STATUS_INSUFFICIENT_RESOURCES);
 			return false;
 		}
-		conn->type = ksock_invert_type(hello->connection_type);
-		conn->version = hello->version;
-		conn->hello_owed = true;
 	}
 	note_incarnation(conn->peer, hello->src_incarnation);
 	conn->stood = ksocknal_conn_stands(conn);
+	if (!conn->stood)
+		ksocknal_close_conn(conn, STATUS_CONNECTION_RESET);
 	return conn->stood;
 }
 
@@ -247,22 +283,7 @@ void ksocknal_refuse(struct ksock_conn *conn, enum lnet_wire_reason reason)
 
 void ksocknal_close_peer(struct ksock_peer *peer, ntstatus reason)
 {
-	for (;;) {
-		struct ksock_conn *conn = NULL;
-		kirql irql = ke_acquire_spin_lock(&peer->lock);
-
-		if (!is_list_empty(&peer->conns)) {
-			conn = containing_record(remove_head_list(&peer->conns), struct ksock_conn,
-						 entry);
-			initialize_list_head(&conn->entry);
-			ksocknal_conn_addref(conn); /* it is alive, or it were not here */
-		}
-		ke_release_spin_lock(&peer->lock, irql);
-		if (conn == NULL)
-			return;
-		ksocknal_close_conn(conn, reason);
-		ksocknal_conn_decref(conn);
-	}
+	close_conns(peer, NULL, reason);
 }
 
 void ksocknal_conn_addref(struct ksock_conn *conn)

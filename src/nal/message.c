@@ -228,12 +228,10 @@ static enum step parse(struct ksock_conn *conn)
 	if (status == STATUS_PENDING)
 		return HELD;
 	conn->dropped = !nt_success(status);
-	if (conn->dropped) {
-		conn->tally.dropped++;
+	if (conn->dropped)
 		length = 0;
-	} else if (conn->place != KSOCK_PLACE_SHOWN && conn->cursor.left < length) {
+	else if (conn->place != KSOCK_PLACE_SHOWN && conn->cursor.left < length)
 		length = conn->cursor.left;
-	}
 	want(conn, SOCKNAL_RX_LNET_PAYLOAD, length);
 	return GO_ON;
 }
@@ -287,6 +285,7 @@ static enum step finish_message(struct ksock_conn *conn)
 	if (!conn->dropped && lnet_finalize(conn, STATUS_SUCCESS) == STATUS_PENDING)
 		return HELD;
 	conn->tally.messages[conn->incoming.header.type]++;
+	conn->tally.dropped += conn->dropped;
 	if (conn->message.zc_cookies[0] != 0 &&
 	    !ksocknal_queue_zc_ack(conn, conn->message.zc_cookies[0]))
 		return refuse(conn, LNET_WIRE_TOO_MANY_COOKIES);
@@ -347,6 +346,7 @@ enum ksock_rx_result ksocknal_process_receive(struct ksock_conn *conn)
 		while (result == GO_ON)
 			result = step(conn, &feed);
 		used += length - feed.length;
+		conn->tally.bytes += length - feed.length;
 		tdi_queue_consume(&conn->stream->normal, length - feed.length);
 		if (result != STARVED)
 			return results[result];

@@ -100,7 +100,7 @@ static bool is_stuck_in(struct ksock_conn *conn, uint64_t now, struct ksock_peer
 {
 	kirql irql = ke_acquire_spin_lock(&conn->sched->lock);
 	bool wanted = conn->rx_midst;
-	uint64_t stuck_ns = without_progress(&conn->rx_watch, conn->rx_turns, wanted, now);
+	uint64_t stuck_ns = without_progress(&conn->rx_watch, conn->rx_bytes, wanted, now);
 
 	*peer = conn->peer;
 	ke_release_spin_lock(&conn->sched->lock, irql);

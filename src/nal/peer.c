@@ -290,17 +290,16 @@ static uint32_t type_of(const struct ksock_tx *tx)
 							  : SOCKLND_CONN_BULK_OUT;
 }
 
-/* `best`, or the oldest, of the type or for everything; `any`: or of any type. Lock held. */
-static struct ksock_conn *find_conn(struct ksock_peer *peer, uint32_t type, bool any,
-				    const struct ksock_conn *best)
+/* The oldest, but rather tx->conn, of its type or for everything; `any`: or of any. Lock held. */
+static struct ksock_conn *find_conn(struct ksock_peer *peer, const struct ksock_tx *tx, bool any)
 {
 	struct ksock_conn *found = NULL;
 
 	for (struct list_entry *at = peer->conns.prev; at != &peer->conns; at = at->prev) {
 		struct ksock_conn *conn = containing_record(at, struct ksock_conn, entry);
-		bool fits = any || conn->type == type || conn->type == SOCKLND_CONN_ANY;
+		bool fits = any || conn->type == type_of(tx) || conn->type == SOCKLND_CONN_ANY;
 
-		found = fits && (found == NULL || found != best) ? conn : found;
+		found = fits && (found == NULL || found != tx->conn) ? conn : found;
 	}
 	return found;
 }
@@ -352,7 +351,7 @@ static void queue_tx(struct ksock_conn *conn, struct ksock_tx *tx)
 static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call)
 {
 	uint32_t type = type_of(tx);
-	struct ksock_conn *conn = find_conn(peer, type, false, tx->conn);
+	struct ksock_conn *conn = find_conn(peer, tx, false);
 
 	if (conn == NULL) {
 		if (may_call)
@@ -361,7 +360,7 @@ static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call
 			insert_tail_list(&peer->tx_queue, &tx->entry);
 			return true;
 		}
-		conn = find_conn(peer, type, true, tx->conn);
+		conn = find_conn(peer, tx, true);
 	}
 	if (conn != NULL)
 		queue_tx(conn, tx);
@@ -433,7 +432,8 @@ bool ksocknal_conn_stands(struct ksock_conn *conn)
 
 	initialize_list_head(&done);
 	irql = ke_acquire_spin_lock(&peer->lock);
-	stands = !ksocknal_is_closing(conn); /* who closes it from now on finds it in the list */
+	/* Who closes it from now on finds it in the list. */
+	stands = conn->hello.src_incarnation == peer->incarnation && !ksocknal_is_closing(conn);
 	if (stands) {
 		insert_tail_list(&peer->conns, &conn->entry);
 		conn->tx_ready |= !conn->active;

@@ -79,6 +79,8 @@ struct ksock_sched {
 	struct list_entry answers;  /* idle ones */
 	uint32_t idle_answers;
 	bool busy; /* the work item runs, or will, and looks at the lists again */
+	bool stopping;
+	struct kevent idle; /* synchronization: the work item does not run, and it is stopping */
 	struct ex_work_item work;
 	struct stat_block counters; /* all under the lock */
 	struct stat_block messages;
@@ -114,6 +116,7 @@ struct ksock_tally {
 	uint32_t messages[LNET_MSG_REPLY + 1];
 	uint32_t noops;
 	uint32_t dropped;
+	uint64_t bytes; /* of all kinds */
 	uint64_t payload_bytes;
 	uint64_t slop_bytes;
 };
@@ -154,12 +157,13 @@ struct ksock_conn {
 
 	/* Ready: under the scheduler's lock. */
 	uint32_t references;
-	struct list_entry rx_entry, tx_entry;
+	struct list_entry rx_entry, tx_entry, starved_entry;
 	bool rx_ready, rx_scheduled;
+	bool starved; /* it is in that list; a thread tries again, all the same */
 	bool resumed; /* lnet_resume has been called */
 	bool closing;
-	bool rx_midst; /* it waits for the rest of something */
-	uint64_t rx_turns;
+	bool rx_midst;	   /* it waits for the rest of something */
+	uint64_t rx_bytes; /* that were read */
 	struct ksock_watch rx_watch;
 
 	/* Coming in: the turn's. */
@@ -283,8 +287,8 @@ void ksocknal_destroy_conn(struct ksock_conn *conn);
 enum lnet_wire_reason ksocknal_judge_hello(const struct ksock_conn *conn);
 
 /*
- * The HELLO has come: the connection stands, and its peer's messages go out. False: there is no
- * pool, and it is closed.
+ * The HELLO has come: the connection stands, and its peer's messages go out. False: it does not,
+ * and is closed.
  */
 bool ksocknal_establish(struct ksock_conn *conn);
 
@@ -334,7 +338,10 @@ void ksocknal_txlist_done(struct list_entry *done);
 /* The messages of a connection that is gone. */
 void ksocknal_fail_conn_txs(struct ksock_conn *conn);
 
-/* The connection can be used: what has waited for it goes out. False: it has been closed. */
+/*
+ * The connection can be used: what has waited for it goes out. False: it has been closed, or the
+ * peer's node has begun anew.
+ */
 bool ksocknal_conn_stands(struct ksock_conn *conn);
 
 /* A connection to the peer could not be made, or has ended before it stood. */
@@ -398,6 +405,8 @@ void ksocknal_free_batch(struct ksock_batch *batch);
 /* ---- scheduler.c --------------------------------------------------------------------------- */
 
 ntstatus ksocknal_start_scheds(struct lnet_node *node);
+
+/* There is no connection any more. A thread, PASSIVE. */
 void ksocknal_stop_scheds(struct lnet_node *node);
 
 bool ksocknal_is_closing(struct ksock_conn *conn);

@@ -130,8 +130,10 @@ static void return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
 
 	insert_head_list(&sched->batches, &batch->entry);
 	if (entry != NULL) {
-		struct ksock_conn *conn = containing_record(entry, struct ksock_conn, tx_entry);
+		struct ksock_conn *conn =
+			containing_record(entry, struct ksock_conn, starved_entry);
 
+		conn->starved = false;
 		put_into(&sched->tx_conns, &conn->tx_entry, conn);
 		ksocknal_conn_decref_locked(conn); /* the list's, that it was in */
 	}
@@ -168,9 +170,9 @@ bool ksocknal_rx_turn(struct ksock_conn *conn)
 		ke_bug_check("MSG-RESUME-MISUSE", "connection %llu is resumed and was not held",
 			     (unsigned long long)conn->number);
 	}
+	conn->rx_bytes += conn->tally.bytes;
 	ksocknal_count_received(&sched->messages, &conn->tally);
 	stat_count(&sched->counters, LNET_SCHED_RX_TURNS, 1);
-	conn->rx_turns++;
 	conn->rx_midst = !conn->held && (conn->state != SOCKNAL_RX_KSM_HEADER || conn->rx_have > 0);
 	conn->rx_scheduled =
 		(result == KSOCK_RX_MORE || conn->rx_ready) && (!conn->closing || conn->held);
@@ -232,9 +234,11 @@ static void ksocknal_scheduler(void *context)
 
 	while (turns < TURNS && take_turns(sched, &batch))
 		turns++;
-	if (batch != NULL)
-		return_batch(sched, batch);
 	sched->busy = turns == TURNS;
+	if (batch != NULL)
+		return_batch(sched, batch); /* who has waited for it may wake the scheduler again */
+	if (!sched->busy && sched->stopping)
+		ke_set_event(&sched->idle); /* with the lock held: behind it all may be gone */
 	ke_release_spin_lock(&sched->lock, irql);
 	if (turns == TURNS)
 		ex_queue_work_item(&sched->work); /* the processor's interrupts first */
@@ -291,9 +295,10 @@ struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
 	stat_count(&sched->counters, LNET_SCHED_ALLOCATIONS, 1);
 	if (batch == NULL)
 		batch = idle_batch(sched); /* that has come back meanwhile, or never will again */
-	if (batch == NULL) {
+	if (batch == NULL && !conn->starved) {
+		conn->starved = true;
 		conn->references++; /* the list's */
-		insert_tail_list(&sched->starved, &conn->tx_entry);
+		insert_tail_list(&sched->starved, &conn->starved_entry);
 	}
 	ke_release_spin_lock(&sched->lock, irql);
 	return batch;
@@ -318,6 +323,7 @@ static void initialize_sched(struct ksock_sched *sched, struct lnet_node *node, 
 	initialize_list_head(&sched->starved);
 	initialize_list_head(&sched->batches);
 	initialize_list_head(&sched->answers);
+	ke_initialize_event(&sched->idle, SYNCHRONIZATION_EVENT, false);
 	ex_initialize_work_item(&sched->work, ksocknal_scheduler, sched, processor);
 	stat_add_block(&sched->counters, node->options.segment, &lnet_scheduler_table);
 	stat_add_block(&sched->messages, node->options.segment, &lnet_message_table);
@@ -345,31 +351,6 @@ ntstatus ksocknal_start_scheds(struct lnet_node *node)
 	return STATUS_SUCCESS;
 }
 
-static void flushed(void *context)
-{
-	ke_set_event(context);
-}
-
-/* The work items of a processor run in order: behind this one no turn is left. */
-static void wait_until_idle(struct ksock_sched *sched)
-{
-	struct ex_work_item item;
-	struct kevent done;
-	bool busy = true;
-
-	ke_initialize_event(&done, SYNCHRONIZATION_EVENT, false);
-	ex_initialize_work_item(&item, flushed, &done, sched->work.processor);
-	while (busy) {
-		kirql irql;
-
-		ex_queue_work_item(&item);
-		ke_wait_for_single_object(&done, KE_WAIT_FOREVER);
-		irql = ke_acquire_spin_lock(&sched->lock);
-		busy = sched->busy;
-		ke_release_spin_lock(&sched->lock, irql);
-	}
-}
-
 static void free_idle(struct ksock_sched *sched)
 {
 	struct list_entry *entry;
@@ -382,10 +363,21 @@ static void free_idle(struct ksock_sched *sched)
 	stat_remove_block(&sched->messages);
 }
 
+static bool is_at_work(struct ksock_sched *sched)
+{
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	bool busy = sched->busy;
+
+	sched->stopping = true;
+	ke_release_spin_lock(&sched->lock, irql);
+	return busy;
+}
+
 void ksocknal_stop_scheds(struct lnet_node *node)
 {
 	for (uint32_t i = 0; i < node->sched_count; i++) {
-		wait_until_idle(&node->scheds[i]);
+		while (is_at_work(&node->scheds[i])) /* its last turn, and a look at its lists */
+			ke_wait_for_single_object(&node->scheds[i].idle, KE_WAIT_FOREVER);
 		free_idle(&node->scheds[i]);
 	}
 	ex_free_pool(node->scheds);

@@ -308,7 +308,6 @@ static void tcp_destroy_connection(struct tdi_connection *base)
 	struct tcp_connection *connection = tcp_connection_of(base);
 
 	end_socket(connection);
-	ex_free_pool(connection->spare);
 	ex_free_pool(connection);
 }
 

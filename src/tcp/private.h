@@ -65,9 +65,16 @@ enum {
 
 extern const struct stat_table tcp_connection_table;
 
-enum { TCP_CHUNK_BYTES = 64 * 1024, TCP_MAXIMUM_CHUNKS = 4 };
+enum {
+	TCP_CHUNK_BYTES =
+		64 * 1024 - sizeof(struct tdi_arrival), /* the two are a block of the pool */
+	TCP_MAXIMUM_CHUNKS = 4,
+};
 
-/* Memory for what has come and no request waits for. */
+/*
+ * Memory for what has come and no request waits for. It goes back to the pool as soon as it is
+ * used: so the next connection is given the one that is still in the cache.
+ */
 struct tcp_chunk {
 	struct tdi_arrival arrival;
 	char bytes[TCP_CHUNK_BYTES];
@@ -103,8 +110,7 @@ struct tcp_connection {
 	struct kdpc ack_dpc;
 
 	/* Receiving what no request waits for; guarded by the connection's lock. */
-	struct tcp_chunk *spare; /* or NULL */
-	uint32_t chunks; /* that there are: the spare, unread ones and those that are lent */
+	uint32_t chunks; /* that there are: unread, lent, or being read into */
 
 	struct stat_block counters; /* tcp_connection_table; guarded by the connection's lock */
 	uint64_t received_bytes;

@@ -114,11 +114,10 @@ static void receive_into(struct tcp_connection *connection, struct irp *irp,
 /* A chunk to read into, the pump's; NULL when there are enough, or there is no pool. */
 static struct tcp_chunk *take_chunk(struct tcp_connection *connection)
 {
-	struct tcp_chunk *chunk = connection->spare;
+	struct tcp_chunk *chunk;
 
-	connection->spare = NULL;
-	if (chunk != NULL || connection->chunks == TCP_MAXIMUM_CHUNKS)
-		return chunk;
+	if (connection->chunks == TCP_MAXIMUM_CHUNKS)
+		return NULL;
 	chunk = ex_allocate_pool(sizeof(*chunk));
 	if (chunk != NULL)
 		connection->chunks++;
@@ -129,10 +128,6 @@ static struct tcp_chunk *take_chunk(struct tcp_connection *connection)
 
 static void give_chunk_back(struct tcp_connection *connection, struct tcp_chunk *chunk)
 {
-	if (connection->spare == NULL) {
-		connection->spare = chunk;
-		return;
-	}
 	connection->chunks--;
 	ex_free_pool(chunk);
 }

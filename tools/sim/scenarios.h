@@ -9,6 +9,8 @@ extern const struct sim_scenario send_scenarios[];
 extern const struct sim_scenario flow_scenarios[];
 extern const struct sim_scenario connection_scenarios[];
 extern const struct sim_scenario receive_scenarios[];
+extern const struct sim_scenario message_scenarios[];
+extern const struct sim_scenario scheduler_scenarios[];
 extern const struct sim_scenario link_scenarios[];
 extern const struct sim_scenario delivery_scenarios[];
 extern const struct sim_scenario canary_scenarios[];

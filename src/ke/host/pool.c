@@ -47,6 +47,17 @@ static unsigned class_of(size_t bytes)
 	return pool_class;
 }
 
+/* Whether the thread keeps one more. */
+static bool has_room(unsigned pool_class)
+{
+	size_t kept;
+
+	if (!POOL_CACHED || pool_class == LARGE)
+		return false;
+	kept = host_self.pool_free_count[pool_class];
+	return kept < POOL_CACHE_BLOCKS && kept * SMALLEST_BLOCK << pool_class < POOL_CACHE_BYTES;
+}
+
 static struct pool_header *take_cached(unsigned pool_class)
 {
 	struct pool_block *block;
@@ -96,8 +107,7 @@ void ex_free_pool_at(void *memory, const struct ke_site *site)
 	header->site = NULL;
 	host_self.pool_outstanding--;
 	pool_class = (unsigned)header->pool_class;
-	if (POOL_CACHED && pool_class != LARGE &&
-	    host_self.pool_free_count[pool_class] < POOL_CACHE_BLOCKS) {
+	if (has_room(pool_class)) {
 		struct pool_block *block = memory;
 
 		block->next = host_self.pool_free[pool_class];

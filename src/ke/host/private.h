@@ -12,8 +12,9 @@
 #include "ke/ke.h"
 
 enum {
-	POOL_CLASSES = 9,	/* 64 bytes to 16 KiB: a slab of a receive queue */
-	POOL_CACHE_BLOCKS = 256 /* kept for each class and thread */
+	POOL_CLASSES = 11,	    /* 64 bytes to 64 KiB: a chunk of what a socket brings */
+	POOL_CACHE_BLOCKS = 256,    /* kept for each class and thread, */
+	POOL_CACHE_BYTES = 4 << 20, /* but not more than this */
 };
 
 struct pool_block {

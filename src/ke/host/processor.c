@@ -35,7 +35,11 @@
 
 #include "ke/host/private.h"
 
-enum { EVENTS_PER_TURN = 64 };
+/*
+ * What descriptors have brought in one turn is used in that turn, before the next is read. With few
+ * of them it is still in the cache by then; and epoll gives each descriptor its turn anyway.
+ */
+enum { EVENTS_PER_TURN = 8 };
 
 ntstatus host_processor_open(struct host_processor *processor, unsigned number)
 {

@@ -17,6 +17,8 @@ struct ground {
 	struct transport_address (*any)(void);
 };
 
+extern const struct ground tcp_ground; /* host only */
+
 struct town {
 	const struct ground *ground;
 	struct counted counted;

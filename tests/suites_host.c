@@ -1,3 +1,4 @@
+#include "stream_client.h"
 #include "suites.h"
 
 void register_suites(void)
@@ -18,6 +19,7 @@ void register_suites(void)
 	register_message_peer_suite();
 	register_message_bad_suite();
 	register_scheduler_suite();
+	register_delivery_suite(&tcp_ground);
 	register_counters_suite();
 	register_link_suites();
 	register_tcp_suites();

@@ -23,6 +23,7 @@ void register_suites(void)
 	register_message_peer_suite();
 	register_message_bad_suite();
 	register_scheduler_suite();
+	register_delivery_suite(NULL);
 	register_counters_suite();
 	register_link_suites();
 }

@@ -189,7 +189,7 @@ struct ksock_tx {
 	struct list_entry entry;    /* in the queue of its peer or connection, or in a batch */
 	struct list_entry awaiting; /* among its peer's, if it waits for the peer's word */
 	struct ksock_peer *peer;
-	struct ksock_conn *conn; /* whose queue it has been in; NULL: none */
+	struct ksock_conn *conn; /* whose queue it has been in, or had better be; NULL: none */
 	struct lnet_header header;
 	struct lnet_payload payload; /* goes out; a GET's: where the REPLY goes */
 	struct lnet_cursor cursor;   /* of what goes out */

@@ -5,7 +5,7 @@
  * one for control, so that they need not wait behind a megabyte; payloads from KSOCK_MIN_BULK bytes
  * on go on the one for bulk out; and bulk in is the one that the peer sends its payloads on. Or it
  * gets one, for everything. A peer that has called has made that choice itself, and its connections
- * are used as they are.
+ * are used as they are. An answer rather goes where its question came from, which has stood now.
  *
  *      ksocknal_launch_packet
  *        │
@@ -290,17 +290,18 @@ static uint32_t type_of(const struct ksock_tx *tx)
 							  : SOCKLND_CONN_BULK_OUT;
 }
 
-/* The oldest connection of the type, or for everything; `any`: or of any type. Lock held. */
-static struct ksock_conn *find_conn(struct ksock_peer *peer, uint32_t type, bool any)
+/* The oldest, but rather tx->conn, of its type or for everything; `any`: or of any. Lock held. */
+static struct ksock_conn *find_conn(struct ksock_peer *peer, const struct ksock_tx *tx, bool any)
 {
-	for (struct list_entry *entry = peer->conns.next; entry != &peer->conns;
-	     entry = entry->next) {
-		struct ksock_conn *conn = containing_record(entry, struct ksock_conn, entry);
+	struct ksock_conn *found = NULL;
 
-		if (any || conn->type == type || conn->type == SOCKLND_CONN_ANY)
-			return conn;
+	for (struct list_entry *at = peer->conns.prev; at != &peer->conns; at = at->prev) {
+		struct ksock_conn *conn = containing_record(at, struct ksock_conn, entry);
+		bool fits = any || conn->type == type_of(tx) || conn->type == SOCKLND_CONN_ANY;
+
+		found = fits && (found == NULL || found != tx->conn) ? conn : found;
 	}
-	return NULL;
+	return found;
 }
 
 /* Whether one of the type, or for everything, is being made or will be. Lock held. */
@@ -350,7 +351,7 @@ static void queue_tx(struct ksock_conn *conn, struct ksock_tx *tx)
 static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call)
 {
 	uint32_t type = type_of(tx);
-	struct ksock_conn *conn = find_conn(peer, type, false);
+	struct ksock_conn *conn = find_conn(peer, tx, false);
 
 	if (conn == NULL) {
 		if (may_call)
@@ -359,7 +360,7 @@ static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call
 			insert_tail_list(&peer->tx_queue, &tx->entry);
 			return true;
 		}
-		conn = find_conn(peer, type, true);
+		conn = find_conn(peer, tx, true);
 	}
 	if (conn != NULL)
 		queue_tx(conn, tx);

@@ -42,6 +42,7 @@ static struct ksock_answer *begin_answer(struct ksock_conn *conn, uint32_t type,
 	}
 	answer->portal = NULL;
 	ksocknal_begin_tx(&answer->tx, conn->peer, type, payload, answer_is_out, answer);
+	answer->tx.conn = conn;
 	return answer;
 }
 

@@ -4,9 +4,9 @@
 #include "scenarios.h"
 
 static const struct sim_scenario *const lists[] = {
-	request_scenarios,    send_scenarios,	 flow_scenarios,
-	connection_scenarios, receive_scenarios, message_scenarios,
-	scheduler_scenarios,  link_scenarios,	 canary_scenarios};
+	request_scenarios, send_scenarios,    flow_scenarios,	   connection_scenarios,
+	receive_scenarios, message_scenarios, scheduler_scenarios, delivery_scenarios,
+	link_scenarios,	   canary_scenarios};
 
 const struct sim_scenario *next_scenario(const struct sim_scenario *scenario)
 {

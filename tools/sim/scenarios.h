@@ -12,6 +12,7 @@ extern const struct sim_scenario receive_scenarios[];
 extern const struct sim_scenario message_scenarios[];
 extern const struct sim_scenario scheduler_scenarios[];
 extern const struct sim_scenario link_scenarios[];
+extern const struct sim_scenario delivery_scenarios[];
 extern const struct sim_scenario canary_scenarios[];
 
 /* The scenario of this name, or NULL. */

@@ -15,6 +15,7 @@
 #include "directory.h"
 #include "endpoint.h"
 #include "interrupt.h"
+#include "messenger.h"
 #include "monitor.h"
 #include "output.h"
 #include "received.h"
@@ -29,6 +30,7 @@ enum { DEFAULT_BACKLOG = 16, LARGEST_BACKLOG = 4096 };
 
 static const char recv_help[] =
 	"usage: xport recv --listen HOST:PORT [OPTIONS]\n"
+	"       xport recv --message --listen HOST:PORT -o FILE    as messages; add --help\n"
 	"\n"
 	"Takes one connection and receives until the sender's end of stream. 'xport send', or 'nc "
 	"-N',\n"
@@ -309,6 +311,8 @@ int cmd_recv(int argc, char **argv)
 	struct recv_command command = {.status = XPORT_FAILED};
 	int status;
 
+	if (wants(argc, argv, "--message"))
+		return receive_message(argc, argv);
 	if (wants_help(argc, argv)) {
 		fputs(recv_help, stdout);
 		return XPORT_OK;

@@ -22,6 +22,7 @@
 #include "endpoint.h"
 #include "interrupt.h"
 #include "listener.h"
+#include "messenger.h"
 #include "monitor.h"
 #include "sender.h"
 #include "xport.h"
@@ -41,6 +42,7 @@ static const int64_t WAIT_FOR_CLOSE_NS = 2000000000;
 
 static const char send_help[] =
 	"usage: xport send --to HOST:PORT [OPTIONS] FILE\n"
+	"       xport send --message FILE HOST:PORT    as messages; add --help\n"
 	"\n"
 	"Sends a file over TCP; '-' is standard input. 'xport recv', or 'nc -l', receives it. "
 	"Success\n"
@@ -469,6 +471,8 @@ int cmd_send(int argc, char **argv)
 	};
 	int status;
 
+	if (wants(argc, argv, "--message"))
+		return send_message(argc, argv);
 	if (wants_help(argc, argv)) {
 		fputs(send_help, stdout);
 		return XPORT_OK;

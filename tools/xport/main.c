@@ -25,6 +25,7 @@ struct verb {
 static const struct verb verbs[] = {
 	{"send", cmd_send, "send a file over TCP, with one or many sends under way"},
 	{"recv", cmd_recv, "receive a file"},
+	{"ping", cmd_ping, "ask an LNet node whether it is there"},
 	{"demo", cmd_demo, "see why one wants many sends under way: the main result, in a minute"},
 	{"wan", cmd_wan, "a link with a real round-trip time, on this machine"},
 	{"rules", cmd_rules, "what the name of a bug check means"},

@@ -66,12 +66,17 @@ int usage(const char *format, ...)
 
 /* ---- Options ------------------------------------------------------------------------------- */
 
-bool wants_help(int argc, char **argv)
+bool wants(int argc, char **argv, const char *option)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--help") == 0)
+		if (strcmp(argv[i], option) == 0)
 			return true;
 	return false;
+}
+
+bool wants_help(int argc, char **argv)
+{
+	return wants(argc, argv, "--help");
 }
 
 /* getopt_long puts into optopt what it did not like: a known option's value here, or a letter. */

@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,15 +53,31 @@ static int refuse_target(const char *path)
 	return XPORT_OK;
 }
 
-/* ".NAME.XXXXXX.part" beside `path`; NULL without memory. */
-static char *part_template(const char *path)
+int output_check(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+	int error = directory == NULL ? ENOMEM : 0;
+
+	if (refuse_target(path) != XPORT_OK) {
+		free(directory);
+		return XPORT_FAILED;
+	}
+	if (error == 0 && access(directory, W_OK | X_OK) < 0)
+		error = errno;
+	free(directory);
+	return error == 0 ? XPORT_OK : fail("cannot create %s: %s", path, strerror(error));
+}
+
+/* ".NAME.TAG.part" beside `path`; NULL without memory. */
+static char *part_name(const char *path, const char *tag)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash != NULL ? slash + 1 : path;
 	char *part;
 
-	if (asprintf(&part, "%.*s.%.*s.XXXXXX.part", (int)(name - path), path, LONGEST_NAME_KEPT,
-		     name) < 0)
+	if (asprintf(&part, "%.*s.%.*s.%s.part", (int)(name - path), path, LONGEST_NAME_KEPT, name,
+		     tag) < 0)
 		return NULL;
 	return part;
 }
@@ -90,7 +108,7 @@ static int begin(struct output *output, char *path, bool fresh)
 	int error;
 
 	*output = (struct output){.fd = -1, .path = path, .fresh = fresh};
-	output->part = path != NULL ? part_template(path) : NULL;
+	output->part = path != NULL ? part_name(path, "XXXXXX") : NULL;
 	error = output->part != NULL ? create_part(output) : ENOMEM;
 	if (error == 0)
 		return 0;
@@ -112,6 +130,39 @@ int output_open(struct output *output, const char *path)
 int output_open_fresh(struct output *output, const char *path)
 {
 	return begin(output, strdup(path), true);
+}
+
+/* 0 or an errno. What is closed by the end of a process is no longer locked. */
+static int lock_part(int fd, uint64_t *bytes)
+{
+	struct stat status;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &status) < 0)
+		return errno;
+	*bytes = (uint64_t)status.st_size;
+	return 0;
+}
+
+int output_resume(struct output *output, const char *path, uint64_t id, uint64_t *bytes)
+{
+	char tag[17];
+	int error = ENOMEM;
+
+	snprintf(tag, sizeof(tag), "%016" PRIx64, id);
+	*output = (struct output){.fd = -1, .path = resolve_path(path)};
+	initialize_list_head(&output->entry); /* not one of `parts`, which go */
+	output->part = output->path != NULL ? part_name(output->path, tag) : NULL;
+	if (output->part != NULL) {
+		output->fd = open(output->part, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+		error = output->fd >= 0 ? lock_part(output->fd, bytes) : errno;
+	}
+	if (error == 0)
+		return 0;
+	if (output->fd >= 0)
+		close(output->fd);
+	free(output->path);
+	free(output->part);
+	return error;
 }
 
 int output_write(int fd, const char *bytes, size_t count)

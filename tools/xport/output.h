@@ -4,11 +4,12 @@
 /*
  * A file that appears under its name only when it is whole. Until then it is written under another
  * name in the same directory, ".NAME.XXXXXX.part"; a process that is killed leaves that behind, and
- * whatever had the name NAME before stays as it was.
+ * whatever had the name NAME before stays as it was. One that is resumed stays on purpose.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "ke/list.h"
 
@@ -32,6 +33,17 @@ int output_open(struct output *output, const char *path);
  * already, `path`.1, .2 and so on. Returns 0 or an errno.
  */
 int output_open_fresh(struct output *output, const char *path);
+
+/* Whether there can be a file of this name: XPORT_OK, or XPORT_FAILED with a line printed. */
+int output_check(const char *path);
+
+/*
+ * Opens what there is of `path`, or creates it, under a name that is found again by the id,
+ * ".NAME.ID.part", and tells how many bytes it has. It is written at its end, by one process at a
+ * time (EWOULDBLOCK: by another), and stays, whatever happens, until it has its name. Returns 0 or
+ * an errno.
+ */
+int output_resume(struct output *output, const char *path, uint64_t id, uint64_t *bytes);
 
 /* All of it, or an errno. */
 int output_write(int fd, const char *bytes, size_t count);

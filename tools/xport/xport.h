@@ -16,6 +16,8 @@
  *   monitor.h    a thread that looks at a running transfer: progress, and silence
  *   progress.h   the line on the terminal
  *   interrupt.h  what happens on Ctrl-C
+ *   messenger.h  nodes that exchange messages, and the two verbs' other way, with --message
+ *   message_file.h   a file that comes so, across the ends of processes
  *   counters.h   what others can watch meanwhile
  *   lab.h        the labs, and how an answer becomes a program
  *   mounts.h     where xportfs is mounted, and whether it answers
@@ -42,6 +44,7 @@ enum {
 int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_ping(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
@@ -62,8 +65,9 @@ int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- The command line ---------------------------------------------------------------------- */
 
-/* Whether one of the options is --help. */
+/* Whether one of the options is --help, and whether one is this. */
 bool wants_help(int argc, char **argv);
+bool wants(int argc, char **argv, const char *option);
 
 /*
  * The next option of `table`, as getopt_long gives it; -1 after the last, '?' when a line about a

@@ -28,8 +28,8 @@
  * sent a second time: who needs more than that wants ACKs, and decides for itself.
  *
  * Contexts. All that the owner of a message or a portal is told, it is told at PASSIVE_LEVEL, on a
- * virtual processor or, when a connection has ended, in the room's thread: it may give messages, and
- * must not wait. Only what can't be begun at all is called back within the call that gave it. Memory
+ * virtual processor or, when a connection has ended, in the room's thread: it may give messages,
+ * and must not wait. Only what can't be begun at all is called back within the call that gave it. Memory
  * for payloads is pool memory or locked.
  *
  * Sources: the Tdinal design; Lustre's socklnd and LNet for names and for what is sent.

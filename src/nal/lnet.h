@@ -29,8 +29,8 @@
  *
  * Contexts. All that the owner of a message or a portal is told, it is told at PASSIVE_LEVEL, on a
  * virtual processor or, when a connection has ended, in the room's thread: it may give messages,
- * and must not wait. Only what can't be begun at all is called back within the call that gave it. Memory
- * for payloads is pool memory or locked.
+ * and must not wait. Only what can't be begun at all is called back within the call that gave it.
+ * Memory for payloads is pool memory or locked.
  *
  * Sources: the Tdinal design; Lustre's socklnd and LNet for names and for what is sent.
  */

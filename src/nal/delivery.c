@@ -33,6 +33,7 @@ struct sender {
 	const struct lnet_delivery *what;
 	struct lnet_delivery_report *report;
 	char *blocks;
+	unsigned char answer[LNET_ANSWER_BYTES];
 	ntstatus over; /* an error that ends it all; the thread's own */
 
 	struct kspin_lock lock;
@@ -188,9 +189,9 @@ static ntstatus ask(struct sender *sender, uint64_t *position, uint64_t *state)
 {
 	const struct lnet_delivery *what = sender->what;
 	const struct lnet_get header = {.match_bits = what->id, .ptl_index = what->portal};
-	unsigned char answer[LNET_ANSWER_BYTES];
-	const struct lnet_iov piece = {answer, sizeof(answer)};
-	const struct lnet_payload payload = {.length = sizeof(answer), .count = 1, .iov = &piece};
+	const struct lnet_iov piece = {sender->answer, LNET_ANSWER_BYTES};
+	const struct lnet_payload payload = {
+		.length = LNET_ANSWER_BYTES, .count = 1, .iov = &piece};
 	struct exchange question;
 
 	ke_initialize_event(&question.done, SYNCHRONIZATION_EVENT, false);
@@ -198,10 +199,10 @@ static ntstatus ask(struct sender *sender, uint64_t *position, uint64_t *state)
 	ke_wait_for_single_object(&question.done, KE_WAIT_FOREVER);
 	if (!nt_success(question.status))
 		return question.status;
-	if (question.length < sizeof(answer))
+	if (question.length < LNET_ANSWER_BYTES)
 		return STATUS_INVALID_NETWORK_RESPONSE;
-	*position = decode(answer);
-	*state = decode(answer + 8);
+	*position = decode(sender->answer);
+	*state = decode(sender->answer + 8);
 	return STATUS_SUCCESS;
 }
 

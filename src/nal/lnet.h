@@ -28,8 +28,9 @@
  * sent a second time: who needs more than that wants ACKs, and decides for itself.
  *
  * Contexts. All that the owner of a message or a portal is told, it is told at PASSIVE_LEVEL, on a
- * virtual processor: it may give messages, and must not wait. Only what can't be begun at all is
- * called back within the call that gave it. Memory for payloads is pool memory or locked.
+ * virtual processor or, when a connection has ended, in the room's thread: it may give messages,
+ * and must not wait. Only what can't be begun at all is called back within the call that gave it.
+ * Memory for payloads is pool memory or locked.
  *
  * Sources: the Tdinal design; Lustre's socklnd and LNet for names and for what is sent.
  */
@@ -96,8 +97,8 @@ struct lnet_incoming {
 };
 
 /*
- * The owner of a portal is asked, at PASSIVE_LEVEL, on a virtual processor, by several at a time if
- * there are several connections:
+ * The owner of a portal is asked, in the contexts named above, by several at a time if there are
+ * several connections:
  *
  *   put    a PUT is coming. STATUS_SUCCESS: its payload goes to `into`, or, if `take` is there, is
  *          shown to it. STATUS_PENDING: not now; he is asked again after lnet_resume. Any other: it
@@ -111,8 +112,9 @@ struct lnet_incoming {
  *          until `got`. Any other: there is no REPLY
  *   got    the REPLY's payload is not needed any more
  *
- * lnet_resume is called once for each STATUS_PENDING, also if the connection has ended; perhaps
- * before the call that gave it has returned.
+ * lnet_resume is called once for each STATUS_PENDING that is waited for, also if the connection has
+ * ended; perhaps before the call that gave it has returned. Until then a connection that has ended
+ * is kept, and its peer is not told.
  */
 struct lnet_portal {
 	ntstatus (*put)(void *owner, struct lnet_incoming *incoming);

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "counters.h"
 #include "interrupt.h"
 #include "messenger.h"
 
@@ -28,6 +27,15 @@ static const char ping_help[] =
 	"  --timeout TIME     how long to wait for an answer (5s)\n"
 	"  --json             print the figures as one JSON object\n";
 
+/* A GET, and where its REPLY goes: pool memory. */
+struct question {
+	struct ksock_tx tx;
+	struct kevent done;
+	ntstatus status;
+	uint32_t length;
+	char bytes[LNET_PING_MOST_BYTES];
+};
+
 struct ping_command {
 	/* The command line. */
 	struct address_list peers;
@@ -40,17 +48,11 @@ struct ping_command {
 	/* While it runs, and what came of it. */
 	int status; /* the exit status */
 	struct messenger messenger;
+	struct question *question;
 	struct lnet_ping_reply reply; /* the last */
 	uint64_t answers;
 	double first_seconds; /* and of the others: */
 	double least_seconds, most_seconds, sum_seconds;
-};
-
-struct question {
-	struct ksock_tx tx;
-	struct kevent done;
-	ntstatus status;
-	uint32_t length;
 };
 
 static void answered(void *context, ntstatus status, uint32_t length)
@@ -67,22 +69,23 @@ static ntstatus ask(struct ping_command *command, double *seconds, const char **
 {
 	static const struct lnet_get get = {.ptl_index = LNET_RESERVED_PORTAL,
 					    .match_bits = LNET_PROTO_PING_MATCHBITS};
-	char bytes[LNET_PING_MOST_BYTES];
-	const struct lnet_iov piece = {bytes, sizeof(bytes)};
-	const struct lnet_payload payload = {.length = sizeof(bytes), .count = 1, .iov = &piece};
+	struct question *question = command->question;
+	const struct lnet_iov piece = {question->bytes, sizeof(question->bytes)};
+	const struct lnet_payload payload = {
+		.length = sizeof(question->bytes), .count = 1, .iov = &piece};
 	uint64_t begin_ns = ke_query_interrupt_time();
 	enum lnet_wire_reason reason;
-	struct question question;
 	bool swapped;
 
-	ke_initialize_event(&question.done, SYNCHRONIZATION_EVENT, false);
-	lnet_get(command->messenger.peer, &question.tx, &get, &payload, answered, &question);
-	ke_wait_for_single_object(&question.done, KE_WAIT_FOREVER);
+	ke_initialize_event(&question->done, SYNCHRONIZATION_EVENT, false);
+	lnet_get(command->messenger.peer, &question->tx, &get, &payload, answered, question);
+	ke_wait_for_single_object(&question->done, KE_WAIT_FOREVER);
 	*seconds = (double)(ke_query_interrupt_time() - begin_ns) / 1e9;
-	*trouble = nt_status_text(question.status);
-	if (!nt_success(question.status))
-		return question.status;
-	reason = lnet_decode_ping_reply(bytes, question.length, &command->reply, &swapped);
+	*trouble = nt_status_text(question->status);
+	if (!nt_success(question->status))
+		return question->status;
+	reason = lnet_decode_ping_reply(question->bytes, question->length, &command->reply,
+					&swapped);
 	*trouble = lnet_wire_reason_text(reason);
 	return reason == LNET_WIRE_GOOD ? STATUS_SUCCESS : STATUS_INVALID_NETWORK_RESPONSE;
 }
@@ -187,9 +190,14 @@ static void ping_main(void *context)
 	struct ping_command *command = context;
 	struct lnet_options options = {
 		.nids = &command->peer.own_nid, .nid_count = 1, .timeout_ns = command->timeout_ns};
-	ntstatus status = messenger_open(&command->messenger, &options, &command->peer);
+	ntstatus status;
 
+	command->question = ex_allocate_pool(sizeof(*command->question));
+	status = command->question != NULL
+			 ? messenger_open(&command->messenger, &options, &command->peer)
+			 : STATUS_INSUFFICIENT_RESOURCES;
 	if (!nt_success(status)) {
+		ex_free_pool(command->question);
 		command->status = fail("cannot start a node: %s", nt_status_text(status));
 		return;
 	}
@@ -200,6 +208,7 @@ static void ping_main(void *context)
 		fflush(stdout);
 	}
 	messenger_close(&command->messenger);
+	ex_free_pool(command->question);
 	if (command->json)
 		print_json(command);
 	else

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "counters.h"
 #include "interrupt.h"
 #include "messenger.h"
 
@@ -268,7 +269,6 @@ static int parse_command_line(struct ping_command *command, int argc, char **arg
 
 int cmd_ping(int argc, char **argv)
 {
-	static const struct ke_options executive = {0};
 	struct ping_command command = {
 		.count = 1, .interval_ns = DEFAULT_INTERVAL_NS, .timeout_ns = DEFAULT_TIMEOUT_NS};
 	int status;
@@ -282,11 +282,9 @@ int cmd_ping(int argc, char **argv)
 		status = find_correspondent(&command.peer, &command.peers);
 	if (status != XPORT_OK)
 		return status;
-	status = interrupt_watch();
-	if (status != 0)
-		return fail("cannot start a thread: %s", strerror(status));
-	if (!nt_success(ke_run(&executive, ping_main, &command)))
-		command.status = fail("cannot start the executive: the system is out of threads or "
-				      "memory");
+	if (interrupt_watch() != XPORT_OK)
+		return XPORT_FAILED;
+	if (run_counted(NULL, NULL, ping_main, &command) != XPORT_OK)
+		command.status = XPORT_FAILED;
 	return command.status;
 }

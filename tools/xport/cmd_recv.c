@@ -307,7 +307,6 @@ static int parse_command_line(struct recv_command *command, int argc, char **arg
 
 int cmd_recv(int argc, char **argv)
 {
-	static const struct ke_options executive = {0};
 	struct recv_command command = {.status = XPORT_FAILED};
 	int status;
 
@@ -320,9 +319,8 @@ int cmd_recv(int argc, char **argv)
 	status = parse_command_line(&command, argc, argv);
 	if (status != XPORT_OK)
 		return status;
-	status = interrupt_watch();
-	if (status != 0)
-		return fail("cannot start a thread: %s", strerror(status));
+	if (interrupt_watch() != XPORT_OK)
+		return XPORT_FAILED;
 	if (command.directory) {
 		if (directory_prepare(command.file) != XPORT_OK)
 			return XPORT_FAILED;
@@ -331,12 +329,9 @@ int cmd_recv(int argc, char **argv)
 			return XPORT_FAILED;
 		command.output_open = true;
 	}
-	if (!command.uncounted)
-		command.segment = counters_publish("recv");
-	if (!nt_success(ke_run(&executive, command.directory ? serve_main : recv_main, &command)))
-		command.status = fail("cannot start the executive: the system is out of threads or "
-				      "memory");
-	counters_withdraw();
+	if (run_counted(command.uncounted ? NULL : "recv", &command.segment,
+			command.directory ? serve_main : recv_main, &command) != XPORT_OK)
+		command.status = XPORT_FAILED;
 	if (command.output_open)
 		output_discard(&command.output);
 	return command.status;

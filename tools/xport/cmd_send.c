@@ -464,7 +464,6 @@ static int open_file(struct send_command *command)
 
 int cmd_send(int argc, char **argv)
 {
-	static const struct ke_options executive = {0};
 	struct send_command command = {
 		.options = {.mode = SEND_ASYNC, .block_bytes = DEFAULT_BLOCK},
 		.timeout_ns = DEFAULT_TIMEOUT_NS,
@@ -482,14 +481,10 @@ int cmd_send(int argc, char **argv)
 		status = open_file(&command);
 	if (status != XPORT_OK)
 		return status;
-	status = interrupt_watch();
-	if (status != 0)
-		return fail("cannot start a thread: %s", strerror(status));
-	if (!command.uncounted)
-		command.segment = counters_publish("send");
-	if (!nt_success(ke_run(&executive, send_main, &command)))
-		command.status = fail("cannot start the executive: the system is out of threads or "
-				      "memory");
-	counters_withdraw();
+	if (interrupt_watch() != XPORT_OK)
+		return XPORT_FAILED;
+	if (run_counted(command.uncounted ? NULL : "send", &command.segment, send_main, &command) !=
+	    XPORT_OK)
+		command.status = XPORT_FAILED;
 	return command.status;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "stat/publish.h"
+#include "xport.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both */
 static struct stat_publication publication;
@@ -35,4 +36,20 @@ void counters_withdraw_any(void)
 	if (publication.segment != NULL)
 		unlink(publication.path);
 	pthread_mutex_unlock(&lock);
+}
+
+int run_counted(const char *name, struct stat_segment **segment, ke_thread_routine *main,
+		void *context)
+{
+	static const struct ke_options executive = {0};
+	ntstatus status;
+
+	if (name != NULL)
+		*segment = counters_publish(name);
+	status = ke_run(&executive, main, context);
+	if (name != NULL)
+		counters_withdraw();
+	return nt_success(status) ? XPORT_OK
+				  : fail("cannot start the executive: the system is out of "
+					 "threads or memory");
 }

@@ -8,6 +8,14 @@
 
 #include "stat/stat.h"
 
+/*
+ * Runs main(context) in the executive, with a segment published under this name, which *segment
+ * names meanwhile; NULL for the name: uncounted. XPORT_OK, or XPORT_FAILED with a line printed:
+ * then main has not run.
+ */
+int run_counted(const char *name, struct stat_segment **segment, ke_thread_routine *main,
+		void *context);
+
 /* Publishes a segment under this name; NULL when it can't be. The executive need not run. */
 struct stat_segment *counters_publish(const char *name);
 

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ static void choose_signals(void)
 	}
 }
 
-int interrupt_watch(void)
+static int start_watching(void)
 {
 	static int fd; /* the thread reads it for as long as the process lives */
 	pthread_attr_t attributes;
@@ -122,4 +123,11 @@ int interrupt_watch(void)
 	error = pthread_create(&thread, &attributes, watch, &fd);
 	pthread_attr_destroy(&attributes);
 	return error;
+}
+
+int interrupt_watch(void)
+{
+	int error = start_watching();
+
+	return error == 0 ? XPORT_OK : fail("cannot start a thread: %s", strerror(error));
 }

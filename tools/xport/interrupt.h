@@ -11,8 +11,8 @@
 /*
  * Blocks the three in the calling thread and starts a thread that waits for them, once in a process
  * and before ke_run, so that every thread made later has them blocked too. One that was ignored
- * when the program began (nohup, a shell's background job) stays so. Also ignores SIGPIPE. Returns
- * 0, or an errno.
+ * when the program began (nohup, a shell's background job) stays so. Also ignores SIGPIPE.
+ * XPORT_OK, or XPORT_FAILED with a line printed.
  */
 int interrupt_watch(void);
 

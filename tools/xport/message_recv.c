@@ -283,7 +283,6 @@ static int parse_command_line(struct message_command *command, int argc, char **
 
 int receive_message(int argc, char **argv)
 {
-	static const struct ke_options executive = {0};
 	struct message_command command = {.status = XPORT_FAILED};
 	int status;
 
@@ -294,15 +293,11 @@ int receive_message(int argc, char **argv)
 	status = parse_command_line(&command, argc, argv);
 	if (status != XPORT_OK)
 		return status;
-	status = interrupt_watch();
-	if (status != 0)
-		return fail("cannot start a thread: %s", strerror(status));
-	if (!command.uncounted)
-		command.segment = counters_publish("recv");
-	if (!nt_success(ke_run(&executive, receive_main, &command)))
-		command.status = fail("cannot start the executive: the system is out of threads or "
-				      "memory");
-	counters_withdraw();
+	if (interrupt_watch() != XPORT_OK)
+		return XPORT_FAILED;
+	if (run_counted(command.uncounted ? NULL : "recv", &command.segment, receive_main,
+			&command) != XPORT_OK)
+		command.status = XPORT_FAILED;
 	if (command.status != XPORT_OK)
 		return command.status;
 	message_file_forget(command.file);

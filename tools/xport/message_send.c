@@ -299,7 +299,6 @@ static int open_file(struct message_command *command)
 
 int send_message(int argc, char **argv)
 {
-	static const struct ke_options executive = {0};
 	struct message_command command = {
 		.block = DEFAULT_BLOCK, .window = DEFAULT_WINDOW, .timeout_ns = DEFAULT_TIMEOUT_NS};
 	int status;
@@ -315,14 +314,10 @@ int send_message(int argc, char **argv)
 		status = find_correspondent(&command.peer, &command.peers);
 	if (status != XPORT_OK)
 		return status;
-	status = interrupt_watch();
-	if (status != 0)
-		return fail("cannot start a thread: %s", strerror(status));
-	if (!command.uncounted)
-		command.segment = counters_publish("send");
-	if (!nt_success(ke_run(&executive, send_main, &command)))
-		command.status = fail("cannot start the executive: the system is out of threads or "
-				      "memory");
-	counters_withdraw();
+	if (interrupt_watch() != XPORT_OK)
+		return XPORT_FAILED;
+	if (run_counted(command.uncounted ? NULL : "send", &command.segment, send_main, &command) !=
+	    XPORT_OK)
+		command.status = XPORT_FAILED;
 	return command.status;
 }

@@ -71,7 +71,6 @@ struct ksock_answer {
 
 struct ksock_sched {
 	struct kspin_lock lock;
-	struct lnet_node *node;
 	struct list_entry rx_conns; /* connections with something to read */
 	struct list_entry tx_conns; /* and to send */
 	struct list_entry starved;  /* that found no batch */

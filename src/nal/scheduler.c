@@ -316,7 +316,7 @@ void ksocknal_return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
 
 static void initialize_sched(struct ksock_sched *sched, struct lnet_node *node, unsigned processor)
 {
-	*sched = (struct ksock_sched){.node = node};
+	*sched = (struct ksock_sched){0};
 	ke_initialize_spin_lock(&sched->lock);
 	initialize_list_head(&sched->rx_conns);
 	initialize_list_head(&sched->tx_conns);

@@ -16,10 +16,10 @@
  * PENDING. One batch of a connection is with the transport at a time. The send can complete before
  * io_call_driver has returned, or later, on any processor, and neither side is told which: so there
  * are two references (stage 03), and who drops the last has the batch. If that is the turn, it
- * goes on at once. If not, the turn answers STATUS_PENDING (socklnd's -EAGAIN): the connection is
- * not ready, though messages wait in it, and no turn will look at it; when the transport is done,
- * the completion routine drops the last reference and makes it ready. The routine does nothing
- * else: messages are called back in the turn, at PASSIVE_LEVEL.
+ * goes on at once. If not, the turn ends (socklnd's -EAGAIN): the connection is not ready, though
+ * messages wait in it, and no turn will look at it; when the transport is done, the completion
+ * routine drops the last reference and makes it ready. The routine does nothing else: messages are
+ * called back in the turn, at PASSIVE_LEVEL.
  *
  * A message is finished with the batch that has its last byte. One batch at a time means that on a
  * transport that does not buffer a batch takes a round trip; the message layer wants one that does.

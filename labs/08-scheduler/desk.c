@@ -232,7 +232,8 @@ static void create_node(struct desk *desk)
 	struct lnet_node *node = lab_allocate(sizeof(*node) + sizeof(node->nis[0]));
 
 	*node = (struct lnet_node){
-		.options = {.device = &desk->line.node_device,
+		.options = {.batches = 1,
+			    .device = &desk->line.node_device,
 			    .portals = desk->portals,
 			    .portal_count = 2,
 			    .nid_count = 1},

@@ -1,5 +1,5 @@
-/* Lab 08: connections that share a scheduler, on a transport that keeps to the contract and no
- * more. */
+/* Lab 08: connections that share a scheduler; a transport that keeps to the contract and no more.
+ */
 #include "desk.h"
 
 enum {
@@ -132,6 +132,27 @@ static void fails(void *context)
 	close_desk(desk);
 }
 
+static void waits_for_room(void *context)
+{
+	enum { MESSAGES = 7, LARGE = 14000 }; /* four of these have room in the staging */
+	struct desk *desk = open_desk(1);
+	struct note *notes[MESSAGES];
+
+	(void)context;
+	step(0, "the transport keeps sends until it is told to complete them");
+	desk->line.when = HELD;
+	for (int i = 0; i < MESSAGES; i++) {
+		notes[i] = give(desk, RULE_ORDER, 0, 1, i > 0 && i < MESSAGES - 1 ? LARGE : SMALL);
+		settle(desk, RULE_ORDER);
+	}
+	step(RULE_ORDER, "the first send is done, and all others are at once");
+	desk->line.when = AT_ONCE;
+	let_go(&desk->line.ends[0]);
+	for (int i = 0; i < MESSAGES; i++)
+		expect_told(notes[i], RULE_ORDER, STATUS_SUCCESS);
+	close_desk(desk);
+}
+
 static void sends_in_parts(void *context)
 {
 	struct desk *desk = open_desk(1);
@@ -144,8 +165,9 @@ static void sends_in_parts(void *context)
 	first = give(desk, RULE_ORDER, 0, LONGER_PIECES, LONG_PIECE);
 	second = give(desk, RULE_ORDER, 0, 1, SMALL);
 	settle(desk, RULE_ORDER);
-	step(RULE_ORDER, "the peer wants the word that its payload has come");
-	ksocknal_queue_zc_ack(desk->conns[0], SOCKNAL_KEEPALIVE_PING + 1);
+	step(RULE_ORDER, "the peer wants the word that two payloads have come");
+	for (int i = 1; i <= 2; i++) /* a single one would go along with the second message */
+		ksocknal_queue_zc_ack(desk->conns[0], SOCKNAL_KEEPALIVE_PING + i);
 	for (int i = 0; end->held != NULL && i < LONGER_PIECES; i++) {
 		step(RULE_ORDER, "the send is done");
 		let_go(end);
@@ -468,6 +490,7 @@ static const struct lab_exercise exercises[] = {
 	{"a close while a batch is with the transport", is_closed_meanwhile},
 	{"a close in the midst of everything", is_closed_anyhow},
 	{"an end while the scheduler is at work", stops},
+	{"messages that do not all have room", waits_for_room},
 	{"a message of more pieces than a batch has", sends_in_parts},
 	{"two connections that have much to send", is_fair},
 	{NULL, NULL},

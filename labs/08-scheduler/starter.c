@@ -111,32 +111,29 @@ struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
 /* ---- transmit.c ---------------------------------------------------------------------------- */
 
 /*
- * From one batch to the next, with the peer's lock held: the messages of `finished` (NULL: there
- * was none) are sent, and go to `done` if that was all they wait for; `batch` takes what it can.
- * False: there is nothing to send.
+ * From the last batch to the next, under one hold of the peer's lock: the messages of the last
+ * (NULL: there was none) are sent, and go to `done` if that was all that they wait for; what there
+ * is to send goes into the next. NULL: that is nothing.
  */
-static bool next_batch(struct ksock_conn *conn, struct ksock_batch *finished,
-		       struct ksock_batch *batch, struct load *load)
+static struct ksock_batch *next_batch(struct ksock_conn *conn, struct ksock_batch *last,
+				      struct ksock_batch **hand)
 {
 	(void)conn;
-	(void)finished;
-	(void)batch;
-	(void)load;
+	(void)last;
+	(void)hand;
 	(void)finish_txs; /* TODO: it is made of these */
 	(void)begin_batch;
 	(void)in_midst_of_message;
-	(void)take_the_rest;
 	(void)take_txs;
+	(void)put_away;
 	ke_bug_check("NOT-WRITTEN", "next_batch is yours to write");
 }
 
-/* Messages from the head of the queue go to the batch. With the peer's lock held. */
-static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch, struct load *load)
+/* Messages from the head of the queue go into the batch. With the peer's lock held. */
+static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch)
 {
 	(void)conn;
-	(void)batch;
-	(void)load;
-	(void)take_whole; /* TODO: it says whether all of a message has room, and counts it */
+	(void)batch; /* TODO: ksocknal_pack_tx says whether all of a message is packed */
 	ke_bug_check("NOT-WRITTEN", "take_txs is yours to write");
 }
 
@@ -170,11 +167,8 @@ bool ksocknal_process_transmit(struct ksock_conn *conn, struct ksock_batch **han
 	(void)conn;
 	(void)hand;
 	(void)finish_connect; /* TODO: it is made of these */
-	(void)batch_for;
-	(void)begin_load;
-	(void)next_batch;
-	(void)put_away;
-	(void)pack;
+	(void)has_memory;
+	(void)next_batch; /* and ksocknal_add_checksums, if the node's options say so */
 	(void)transmit;
 	(void)is_done_meanwhile;
 	ke_bug_check("NOT-WRITTEN", "ksocknal_process_transmit is yours to write");

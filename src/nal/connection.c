@@ -57,6 +57,7 @@ static void initialize_conn(struct ksock_conn *conn, struct lnet_node *node,
 	conn->rx_midst = conn->rx_watch.wanted = true; /* in the midst of its beginning */
 	ke_initialize_event(&conn->work, SYNCHRONIZATION_EVENT, false);
 	initialize_list_head(&conn->entry);
+	initialize_list_head(&conn->open);
 	initialize_list_head(&conn->tx_queue);
 	conn->state = SOCKNAL_RX_ACCEPTOR;
 	conn->rx_wanted = LNET_ACCEPTOR_BYTES;
@@ -326,6 +327,8 @@ static void give_up_incoming(struct ksock_conn *conn)
 
 void ksocknal_destroy_conn(struct ksock_conn *conn)
 {
+	struct list_entry *open;
+
 	if (conn->threaded)
 		ke_wait_for_thread(&conn->thread);
 	/* Who has ended well, and has sent all, lets it arrive. */
@@ -343,5 +346,8 @@ void ksocknal_destroy_conn(struct ksock_conn *conn)
 		io_free_irp(conn->connect_irp);
 	if (conn->batch != NULL)
 		ksocknal_return_batch(conn->sched, conn->batch);
+	while ((open = remove_head_list(&conn->open)) != NULL)
+		ksocknal_return_batch(conn->sched,
+				      containing_record(open, struct ksock_batch, entry));
 	ex_free_pool(conn);
 }

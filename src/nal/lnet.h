@@ -10,7 +10,7 @@
  *   portal.c               07  what is done with a message: portals, ACK and REPLY, the ping
  *   peer.c, connection.c   07  peers and their connections: who calls whom, HELLO, ends
  *   node.c                 07  a node from its beginning to its end
- *   transmit.c             08  messages made into sends
+ *   pack.c, transmit.c     08  messages packed into batches, and batches made into sends
  *   scheduler.c            08  one scheduler a processor, and which connection it turns to
  *   thread.c               08  what the schedulers replace: a thread for each connection
  *
@@ -75,7 +75,15 @@ struct lnet_cursor {
 	uint32_t left;	 /* bytes to the payload's end */
 };
 
-struct lnet_cursor lnet_begin_payload(const struct lnet_payload *payload);
+/* Field by field: a copy of what has just been written in parts waits for it. */
+static inline void lnet_begin_payload(struct lnet_cursor *cursor,
+				      const struct lnet_payload *payload)
+{
+	cursor->payload = payload;
+	cursor->piece = 0;
+	cursor->offset = 0;
+	cursor->left = payload->length;
+}
 
 /* The next up to `most` bytes that stand together: where, and *length how many, 0 at the end. */
 char *lnet_advance(struct lnet_cursor *cursor, uint32_t most, uint32_t *length);
@@ -139,9 +147,10 @@ struct lnet_options {
 	uint32_t nid_count;
 	const struct lnet_portal *portals; /* stay; the first, LNET_RESERVED_PORTAL, is LNet's */
 	uint32_t portal_count;
-	bool typed;	/* for each peer that it calls: control, bulk in and bulk out; else one */
-	bool checksums; /* what is sent has them; what comes is always checked */
-	bool threads;	/* a thread for each connection instead of the schedulers */
+	bool typed;	  /* for each peer that it calls: control, bulk in and bulk out; else one */
+	bool checksums;	  /* what is sent has them; what comes is always checked */
+	bool threads;	  /* a thread for each connection instead of the schedulers */
+	uint32_t batches; /* of 70 KiB, that each scheduler begins with; 0: a sane number */
 	uint32_t zero_copy_bytes; /* payloads from so many on ask for the peer's word; 0: none */
 	uint64_t timeout_ns;	  /* without progress; 0: never */
 	uint64_t keepalive_ns;	  /* of silence, until something is sent; 0: never */
@@ -195,7 +204,8 @@ struct ksock_tx {
 	struct lnet_header header;
 	struct lnet_payload payload; /* goes out; a GET's: where the REPLY goes */
 	struct lnet_cursor cursor;   /* of what goes out */
-	bool begun;		     /* its headers are out */
+	bool begun;		     /* its headers are packed: */
+	char *headers;		     /* where; NULL: in a batch before */
 	uint8_t waits;		     /* for what; see private.h */
 	uint64_t handle;	     /* that its answer gives back */
 	uint64_t zc_cookie;	     /* 0: none is asked for */

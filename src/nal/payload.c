@@ -8,11 +8,6 @@
 
 #include "nal/private.h"
 
-struct lnet_cursor lnet_begin_payload(const struct lnet_payload *payload)
-{
-	return (struct lnet_cursor){.payload = payload, .left = payload->length};
-}
-
 static char *piece_of(const struct lnet_payload *payload, uint32_t piece, uint32_t *length)
 {
 	if (payload->iov != NULL) {

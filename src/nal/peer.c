@@ -99,16 +99,32 @@ void ksocknal_put_peer(struct ksock_peer *peer)
 void ksocknal_begin_tx(struct ksock_tx *tx, struct ksock_peer *peer, uint32_t type,
 		       const struct lnet_payload *payload, lnet_callback *callback, void *context)
 {
-	*tx = (struct ksock_tx){
-		.peer = peer, .waits = KSOCK_TX_SENT, .callback = callback, .context = context};
-	if (payload != NULL)
-		tx->payload = *payload;
-	tx->header.dest_nid = peer->nid;
-	tx->header.src_nid = peer->ni->nid;
-	tx->header.dest_pid = tx->header.src_pid = LNET_PID_LUSTRE;
-	tx->header.type = type;
-	if (type != LNET_MSG_GET)
-		tx->header.payload_length = tx->payload.length;
+	static const struct lnet_payload nothing;
+
+	if (payload == NULL)
+		payload = &nothing;
+	/* Field by field: a wide copy of what its owner has just written in parts waits for it. */
+	tx->payload.length = payload->length;
+	tx->payload.count = payload->count;
+	tx->payload.iov = payload->iov;
+	tx->payload.kiov = payload->kiov;
+	tx->header = (struct lnet_header){
+		.dest_nid = peer->nid,
+		.src_nid = peer->ni->nid,
+		.dest_pid = LNET_PID_LUSTRE,
+		.src_pid = LNET_PID_LUSTRE,
+		.type = type,
+		.payload_length = type != LNET_MSG_GET ? tx->payload.length : 0,
+	};
+	tx->peer = peer;
+	tx->conn = NULL;
+	tx->begun = false;
+	tx->waits = KSOCK_TX_SENT;
+	tx->handle = tx->zc_cookie = 0;
+	tx->status = STATUS_SUCCESS;
+	tx->length = 0;
+	tx->callback = callback;
+	tx->context = context;
 	initialize_list_head(&tx->awaiting);
 }
 
@@ -245,6 +261,9 @@ void ksocknal_fail_conn_txs(struct ksock_conn *conn)
 	irql = ke_acquire_spin_lock(&peer->lock);
 	if (conn->batch != NULL)
 		fail_all(&conn->batch->txs, conn->reason, &done);
+	for (entry = conn->open.next; entry != &conn->open; entry = entry->next)
+		fail_all(&containing_record(entry, struct ksock_batch, entry)->txs, conn->reason,
+			 &done);
 	fail_all(&conn->tx_queue, conn->reason, &done);
 	for (entry = peer->awaiting.next; entry != &peer->awaiting; entry = next) {
 		struct ksock_tx *tx = containing_record(entry, struct ksock_tx, awaiting);
@@ -323,30 +342,6 @@ static void want_call(struct ksock_peer *peer)
 	ksocknal_ask_thread(node, &node->calls, &peer->call_entry);
 }
 
-/* To the end of the connection's queue. Lock held. */
-static void queue_tx(struct ksock_conn *conn, struct ksock_tx *tx)
-{
-	const struct lnet_options *options = &conn->node->options;
-	struct ksock_peer *peer = conn->peer;
-
-	tx->conn = conn;
-	if (options->zero_copy_bytes != 0 &&
-	    tx->header.payload_length >= options->zero_copy_bytes) {
-		tx->zc_cookie = ++peer->last_zc_cookie;
-		tx->waits |= KSOCK_TX_ZC;
-	}
-	if ((tx->waits & KSOCK_TX_ANSWERED) != 0)
-		ksocknal_give_handle(tx, ++peer->last_handle);
-	if (tx->waits != KSOCK_TX_SENT) {
-		tx->deadline_ns = options->timeout_ns == 0
-					  ? UINT64_MAX
-					  : ke_query_interrupt_time() + options->timeout_ns;
-		insert_tail_list(&peer->awaiting, &tx->awaiting);
-	}
-	insert_tail_list(&conn->tx_queue, &tx->entry);
-	ksocknal_schedule_tx(conn);
-}
-
 /* True: a connection has it, or it waits for one, for which the peer may be called. Lock held. */
 static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call)
 {
@@ -363,7 +358,7 @@ static bool place_tx(struct ksock_peer *peer, struct ksock_tx *tx, bool may_call
 		conn = find_conn(peer, tx, true);
 	}
 	if (conn != NULL)
-		queue_tx(conn, tx);
+		ksocknal_queue_tx(conn, tx);
 	return conn != NULL;
 }
 

@@ -142,7 +142,7 @@ static ntstatus put_comes(struct ksock_conn *conn)
 		conn->place = KSOCK_PLACE_SHOWN;
 	} else {
 		conn->place = KSOCK_PLACE_COPIED;
-		conn->cursor = lnet_begin_payload(&incoming->into);
+		lnet_begin_payload(&conn->cursor, &incoming->into);
 	}
 	return STATUS_SUCCESS;
 }
@@ -156,7 +156,7 @@ static ntstatus reply_comes(struct ksock_conn *conn)
 	if (conn->replied == NULL)
 		return STATUS_INVALID_DEVICE_REQUEST;
 	conn->place = KSOCK_PLACE_COPIED;
-	conn->cursor = lnet_begin_payload(&conn->replied->payload);
+	lnet_begin_payload(&conn->cursor, &conn->replied->payload);
 	return STATUS_SUCCESS;
 }
 

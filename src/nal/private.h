@@ -46,7 +46,7 @@ enum {
 /* ---- Batches: what one TDI_SEND carries ----------------------------------------------------- */
 
 struct ksock_batch {
-	struct list_entry entry;	/* of its scheduler's idle ones */
+	struct list_entry entry; /* of its scheduler's idle ones, or its connection's open ones */
 	struct ob_reference references; /* the submitter's and the completion routine's */
 	struct ksock_conn *conn;
 	struct irp *irp;
@@ -55,7 +55,9 @@ struct ksock_batch {
 	uint32_t bytes;
 	uint32_t staged;
 	uint32_t piece_count;
-	bool staging; /* the last piece is staging, and can grow */
+	uint32_t messages;	  /* whose last byte is in it */
+	bool staging;		  /* the last piece is staging, and can grow */
+	struct ksock_tx *partial; /* that has begun in it, and goes on in the next; or NULL */
 	struct mdl pieces[KSOCK_BATCH_PIECES];
 	char bytes_staged[KSOCK_STAGING_BYTES];
 };
@@ -188,7 +190,8 @@ struct ksock_conn {
 	struct ksock_tally tally;
 
 	/* Going out: under the peer's lock, or the turn's alone while there is no peer. */
-	struct list_entry tx_queue;
+	struct list_entry open;	    /* batches that messages are packed into as they are given */
+	struct list_entry tx_queue; /* what goes out behind them */
 	bool tx_ready; /* nothing is with the transport, so that a turn can do something */
 	bool tx_scheduled;
 	bool hello_owed;
@@ -383,6 +386,29 @@ ntstatus lnet_parse(struct ksock_conn *conn);
 /* All of it has come (or `status`: why not). STATUS_PENDING: call again after lnet_resume. */
 ntstatus lnet_finalize(struct ksock_conn *conn, ntstatus status);
 
+/* ---- pack.c -------------------------------------------------------------------------------- */
+
+struct ksock_batch *ksocknal_create_batch(struct device_object *device);
+void ksocknal_free_batch(struct ksock_batch *batch);
+
+/* It is empty, and will be the connection's. */
+void ksocknal_begin_batch(struct ksock_batch *batch, struct ksock_conn *conn);
+
+/* The peer wants to know that its payload has come. False: it wants too much. */
+bool ksocknal_queue_zc_ack(struct ksock_conn *conn, uint64_t cookie);
+
+/* HELLO, the peer's pages, that this side is alive. With the peer's lock held, as what follows. */
+void ksocknal_pack_owed(struct ksock_conn *conn, struct ksock_batch *batch);
+
+/* As much of the message as there is room for. True: that is all that was left of it. */
+bool ksocknal_pack_tx(struct ksock_tx *tx, struct ksock_batch *batch);
+
+/* The connection has the message, behind all others. */
+void ksocknal_queue_tx(struct ksock_conn *conn, struct ksock_tx *tx);
+
+/* For the messages that begin in the batch. With no lock held. */
+void ksocknal_add_checksums(struct ksock_batch *batch);
+
 /* ---- transmit.c ---------------------------------------------------------------------------- */
 
 /*
@@ -392,14 +418,8 @@ ntstatus lnet_finalize(struct ksock_conn *conn, ntstatus status);
  */
 bool ksocknal_process_transmit(struct ksock_conn *conn, struct ksock_batch **hand);
 
-/* The peer wants to know that its payload has come. False: it wants too much. */
-bool ksocknal_queue_zc_ack(struct ksock_conn *conn, uint64_t cookie);
-
 /* Whether a turn would send anything. With the peer's lock held. */
 bool ksocknal_has_output(const struct ksock_conn *conn);
-
-struct ksock_batch *ksocknal_create_batch(struct device_object *device);
-void ksocknal_free_batch(struct ksock_batch *batch);
 
 /* ---- scheduler.c --------------------------------------------------------------------------- */
 
@@ -428,6 +448,12 @@ void ksocknal_free_answer(struct ksock_answer *answer);
 /* A batch for the connection's turn; NULL: there is none, and it is told when one comes back. */
 struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn);
 void ksocknal_return_batch(struct ksock_sched *sched, struct ksock_batch *batch);
+
+/*
+ * One that is idle, to be opened, or NULL: also if the connection waits for a turn with one, which
+ * it could otherwise keep from itself. Up to DISPATCH.
+ */
+struct ksock_batch *ksocknal_idle_batch(struct ksock_conn *conn);
 
 /* ---- counters.c, with the scheduler's lock held ---------------------------------------------- */
 

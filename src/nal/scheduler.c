@@ -24,15 +24,15 @@
  *
  * Nobody wakes a scheduler that is at work (`busy`): it looks at its lists under the lock before it
  * stops. At a steady load the wake-ups are none, and nothing is allocated: batches and answers are
- * used again, and those that were used last first, while they are in the cache. There is always one
- * batch; a connection that finds none waits for one to come back.
+ * used again, and those that were used last first, while they are in the cache. There are always
+ * some batches; a connection that finds none for its turn waits for one to come back.
  *
  * Sources: socklnd (ksocknal_scheduler, kss_rx_conns, kss_tx_conns, ready and scheduled); the
  * Tdinal design (one scheduler thread per processor; 2.3.2, steps 9 and 11).
  */
 #include "nal/private.h"
 
-enum { TURNS = 32, IDLE_ANSWERS = 1024 };
+enum { TURNS = 32, IDLE_ANSWERS = 1024, BATCHES = 8 };
 
 /* ---- Waking -------------------------------------------------------------------------------- */
 
@@ -304,6 +304,16 @@ struct ksock_batch *ksocknal_take_batch(struct ksock_conn *conn)
 	return batch;
 }
 
+struct ksock_batch *ksocknal_idle_batch(struct ksock_conn *conn)
+{
+	struct ksock_sched *sched = conn->sched;
+	kirql irql = ke_acquire_spin_lock(&sched->lock);
+	struct ksock_batch *batch = conn->starved ? NULL : idle_batch(sched);
+
+	ke_release_spin_lock(&sched->lock, irql);
+	return batch;
+}
+
 void ksocknal_return_batch(struct ksock_sched *sched, struct ksock_batch *batch)
 {
 	kirql irql = ke_acquire_spin_lock(&sched->lock);
@@ -331,6 +341,7 @@ static void initialize_sched(struct ksock_sched *sched, struct lnet_node *node, 
 
 ntstatus ksocknal_start_scheds(struct lnet_node *node)
 {
+	uint32_t batches = node->options.batches != 0 ? node->options.batches : BATCHES;
 	uint32_t count = ke_query_active_processor_count();
 
 	node->scheds = ex_allocate_pool(count * sizeof(*node->scheds));
@@ -339,14 +350,14 @@ ntstatus ksocknal_start_scheds(struct lnet_node *node)
 	node->sched_count = count;
 	for (uint32_t i = 0; i < count; i++)
 		initialize_sched(&node->scheds[i], node, i);
-	for (uint32_t i = 0; i < count; i++) { /* the one that there always is */
+	for (uint32_t i = 0; i < count * batches; i++) {
 		struct ksock_batch *batch = ksocknal_create_batch(node->options.device);
 
 		if (batch == NULL) {
 			ksocknal_stop_scheds(node);
 			return STATUS_INSUFFICIENT_RESOURCES;
 		}
-		insert_head_list(&node->scheds[i].batches, &batch->entry);
+		insert_head_list(&node->scheds[i % count].batches, &batch->entry);
 	}
 	return STATUS_SUCCESS;
 }

@@ -123,6 +123,7 @@ static struct lnet_node *start_node(struct post *post, const uint64_t *nids, uin
 
 	options.device = post->device;
 	options.backlog = 3;
+	options.batches = 2; /* one in hand, and one that can be open */
 	options.portals = post->portals;
 	options.portal_count = PORTAL + 1;
 	options.listen = listen;

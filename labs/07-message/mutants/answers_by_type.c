@@ -11,6 +11,6 @@ static ntstatus reply_comes(struct ksock_conn *conn)
 	if (conn->replied == NULL)
 		return STATUS_INVALID_DEVICE_REQUEST;
 	conn->place = KSOCK_PLACE_COPIED;
-	conn->cursor = lnet_begin_payload(&conn->replied->payload);
+	lnet_begin_payload(&conn->cursor, &conn->replied->payload);
 	return STATUS_SUCCESS;
 }

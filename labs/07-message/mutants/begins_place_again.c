@@ -6,7 +6,7 @@ static void place(struct ksock_conn *conn, const unsigned char *bytes, uint32_t 
 				   length);
 		return;
 	}
-	conn->cursor = lnet_begin_payload(conn->cursor.payload);
+	lnet_begin_payload(&conn->cursor, conn->cursor.payload);
 	while (length > 0) {
 		uint32_t piece;
 		char *to = lnet_advance(&conn->cursor, length, &piece);

@@ -17,7 +17,7 @@ static ntstatus put_comes(struct ksock_conn *conn)
 		conn->place = KSOCK_PLACE_SHOWN;
 	} else {
 		conn->place = KSOCK_PLACE_COPIED;
-		conn->cursor = lnet_begin_payload(&incoming->into);
+		lnet_begin_payload(&conn->cursor, &incoming->into);
 	}
 	conn->portal = NULL;
 	if (portal->done != NULL)

@@ -6,22 +6,16 @@ bool ksocknal_process_transmit(struct ksock_conn *conn, struct ksock_batch **han
 	conn->sent.activations += conn->pending;
 	conn->pending = false;
 	for (int i = 0; i < TURN_BATCHES; i++) {
-		struct ksock_batch *finished = conn->batch;
-		struct ksock_batch *batch;
-		struct load load;
+		struct ksock_batch *last = conn->batch;
 
-		batch = batch_for(conn, hand);
-		if (batch == NULL)
+		if (!has_memory(conn, hand))
 			return false; /* it stays scheduled, and waits elsewhere */
-		conn->batch = NULL;
-		begin_load(&load);
-		if (!next_batch(conn, finished, batch, &load)) {
-			put_away(conn, batch, hand);
+		conn->batch = next_batch(conn, last, hand);
+		if (conn->batch == NULL)
 			return false;
-		}
-		pack(conn, batch, &load);
-		conn->batch = batch;
-		if (transmit(conn, batch) == STATUS_PENDING) {
+		if (conn->node->options.checksums)
+			ksocknal_add_checksums(conn->batch);
+		if (transmit(conn, conn->batch) == STATUS_PENDING) {
 			conn->sent.again++;
 			conn->pending = true;
 			return is_done_meanwhile(conn);

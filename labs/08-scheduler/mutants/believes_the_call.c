@@ -8,6 +8,7 @@ static ntstatus transmit(struct ksock_conn *conn, struct ksock_batch *batch)
 	tdi_build_send(batch->irp, &conn->stream->file, batch_sent, batch, batch->pieces, 0,
 		       batch->bytes);
 	conn->sent.batches++;
+	conn->sent.messages += batch->messages;
 	conn->sent.bytes += batch->bytes;
 	status = io_call_driver(io_get_related_device_object(&conn->stream->file), batch->irp);
 	ob_dereference(&batch->references);

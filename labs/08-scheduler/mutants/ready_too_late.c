@@ -1,27 +1,30 @@
 /* Breaks rule 10: clears tx_ready when the send has begun. */
-static bool next_batch(struct ksock_conn *conn, struct ksock_batch *finished,
-		       struct ksock_batch *batch, struct load *load)
+static struct ksock_batch *next_batch(struct ksock_conn *conn, struct ksock_batch *last,
+				      struct ksock_batch **hand)
 {
+	struct ksock_batch *batch = NULL;
 	struct list_entry done;
 	kirql irql;
-	bool any;
 
 	initialize_list_head(&done);
 	irql = ke_acquire_spin_lock(&conn->peer->lock);
-	if (finished != NULL) {
-		finish_txs(finished, &done);
+	if (last != NULL) {
+		finish_txs(last, &done);
 		conn->tx_batches++;
 	}
-	begin_batch(batch, conn);
-	any = ksocknal_has_output(conn);
-	if (any && !in_midst_of_message(conn))
-		take_the_rest(conn, load);
-	take_txs(conn, batch, load);
+	if (ksocknal_has_output(conn)) {
+		batch = begin_batch(conn, &last, hand);
+		if (!in_midst_of_message(conn))
+			ksocknal_pack_owed(conn, batch);
+		take_txs(conn, batch);
+	}
 	/* Until the batch is done; and before it is sent, lest its completion come first. */
-	conn->tx_scheduled = any;
+	conn->tx_scheduled = batch != NULL;
 	ke_release_spin_lock(&conn->peer->lock, irql);
+	if (last != NULL)
+		put_away(conn, last, hand);
 	ksocknal_txlist_done(&done);
-	return any;
+	return batch;
 }
 
 static ntstatus transmit(struct ksock_conn *conn, struct ksock_batch *batch)
@@ -31,6 +34,7 @@ static ntstatus transmit(struct ksock_conn *conn, struct ksock_batch *batch)
 	tdi_build_send(batch->irp, &conn->stream->file, batch_sent, batch, batch->pieces, 0,
 		       batch->bytes);
 	conn->sent.batches++;
+	conn->sent.messages += batch->messages;
 	conn->sent.bytes += batch->bytes;
 	io_call_driver(io_get_related_device_object(&conn->stream->file), batch->irp);
 	conn->tx_ready = false;

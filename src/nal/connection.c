@@ -304,6 +304,7 @@ void ksocknal_conn_decref_locked(struct ksock_conn *conn)
 		return;
 	irql = ke_acquire_spin_lock(&node->lock);
 	remove_entry_list(&conn->node_entry);
+	conn->dead = true;
 	insert_tail_list(&node->dead, &conn->node_entry);
 	ke_set_event(&node->wake);
 	ke_release_spin_lock(&node->lock, irql);

@@ -65,23 +65,23 @@ static void do_what_is_asked(struct lnet_node *node)
 
 /* ---- The clock ----------------------------------------------------------------------------- */
 
-/* The next connection by number; it stays, because only this thread deletes any. */
-static struct ksock_conn *next_conn(struct lnet_node *node, uint64_t *number)
+/*
+ * The next connection by number, or the first. It stays, because only this thread deletes any; if
+ * the last is dead meanwhile, its place in the list is found again by its number.
+ */
+static struct ksock_conn *next_conn(struct lnet_node *node, const struct ksock_conn *last)
 {
 	kirql irql = ke_acquire_spin_lock(&node->lock);
-	struct ksock_conn *found = NULL;
+	struct list_entry *entry = node->conns.next;
 
-	for (struct list_entry *entry = node->conns.next; entry != &node->conns && found == NULL;
-	     entry = entry->next) {
-		struct ksock_conn *conn = containing_record(entry, struct ksock_conn, node_entry);
-
-		if (conn->number > *number)
-			found = conn;
-	}
-	if (found != NULL)
-		*number = found->number;
+	if (last != NULL && !last->dead)
+		entry = last->node_entry.next;
+	while (last != NULL && entry != &node->conns &&
+	       containing_record(entry, struct ksock_conn, node_entry)->number < last->number)
+		entry = entry->next;
 	ke_release_spin_lock(&node->lock, irql);
-	return found;
+	return entry != &node->conns ? containing_record(entry, struct ksock_conn, node_entry)
+				     : NULL;
 }
 
 /* How long there has been no progress, if there should have been. */
@@ -125,10 +125,9 @@ static bool is_stuck_out(struct ksock_conn *conn, uint64_t now)
 
 static void look_at_clock(struct lnet_node *node, uint64_t now)
 {
-	uint64_t number = 0;
-	struct ksock_conn *conn;
+	struct ksock_conn *conn = NULL;
 
-	while ((conn = next_conn(node, &number)) != NULL) {
+	while ((conn = next_conn(node, conn)) != NULL) {
 		struct ksock_peer *peer;
 		bool stuck = is_stuck_in(conn, now, &peer);
 
@@ -155,10 +154,9 @@ static uint64_t check_period(const struct lnet_options *options)
 
 static void close_all(struct lnet_node *node)
 {
-	uint64_t number = 0;
-	struct ksock_conn *conn;
+	struct ksock_conn *conn = NULL;
 
-	while ((conn = next_conn(node, &number)) != NULL)
+	while ((conn = next_conn(node, conn)) != NULL)
 		ksocknal_close_conn(conn, STATUS_LOCAL_DISCONNECT);
 }
 

@@ -141,6 +141,7 @@ struct ksock_watch {
 struct ksock_conn {
 	struct lnet_node *node;
 	struct list_entry node_entry; /* among all; then among those to be deleted */
+	bool dead;		      /* it is among those. Under the node's lock, like its place */
 	struct tdi_stream *stream;
 	struct ksock_sched *sched;
 	struct ksock_peer *peer; /* held; NULL until an accepted one's HELLO has come */

@@ -314,7 +314,9 @@ def wireshark_reads_a_session():
             if not line:
                 return "nothing can be captured"
             time.sleep(0.3)
-            assert run("ping", one.address).returncode == 0
+            # Between two pings each side says that it is alive.
+            assert run("ping", one.address, "--count", 2, "--interval", "1200ms", "--timeout",
+                       "2s").returncode == 0
             assert run("send", "--message", "--block", "8000", "--checksum", "data",
                        one.address).returncode == 0
             one.end()
@@ -333,6 +335,7 @@ def judge_session(capture, port):
     puts = 200_000 // 8000 + 2  # the end, and that the sender knows
     assert types.count("1") == puts and types.count("0") == puts - 1, types
     assert types.count("2") == types.count("3") >= 3, types
+    assert fields(capture, port, "lnet.ksm_type == 0xc0", "lnet.ksm_type"), "no NOOP"
     for row in fields(capture, port, "_ws.malformed || _ws.expert.severity >= error",
                       "_ws.expert.message"):
         for words in row[0].split(",Capture"):

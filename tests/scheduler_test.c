@@ -116,6 +116,35 @@ static void test_at_work(void)
 	with_nodes_on(swift_grounds, at_work, &plain);
 }
 
+/* More than the open batches have room for, all given before there is a connection. */
+static void in_their_order(struct nodes *nodes)
+{
+	/* Five of these have room in a batch, but only four in one that is open. */
+	enum { MESSAGES = 36, BYTES = 13011 };
+	struct letter *letters = need_pool(MESSAGES * sizeof(*letters));
+	struct sheet from;
+
+	memset(letters, 0, MESSAGES * sizeof(*letters));
+	make_sheet(&from, BYTES, 1, false);
+	for (unsigned i = 0; i < MESSAGES; i++)
+		start_put(&letters[i], nodes->peer, PORTAL_PLACED, i, &from.payload, 0);
+	wait_for_dones(&nodes->server.owner, MESSAGES);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		CU_ASSERT_EQUAL(look_at(&nodes->server.owner, i).order, (int32_t)i + 1);
+		CU_ASSERT_EQUAL(wait_for_letter(&letters[i]), STATUS_SUCCESS);
+	}
+	drop_sheet(&from);
+	ex_free_pool(letters);
+}
+
+static void test_in_their_order(void)
+{
+	static const struct lnet_options few = {.batches = 3};
+
+	with_nodes(in_their_order, &few);
+	with_nodes(in_their_order, &plain);
+}
+
 /* Several connections, each with more than its turns take: all come to their end. */
 static void many_connections(struct nodes *nodes)
 {
@@ -167,6 +196,8 @@ void register_scheduler_suite(void)
 	static const struct test_case cases[] = {
 		{"at a steady load nothing is allocated", test_steady},
 		{"a scheduler at work is not woken", test_at_work},
+		{"messages that have no room in what is open keep their order",
+		 test_in_their_order},
 		{"several connections with more than a turn takes", test_many_connections},
 		{NULL, NULL},
 	};

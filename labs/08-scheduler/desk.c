@@ -328,3 +328,36 @@ void close_desk(struct desk *desk)
 	ex_free_pool(node);
 	ex_free_pool(desk);
 }
+
+/* ---- A script ------------------------------------------------------------------------------ */
+
+/* One more batch, which is idle. */
+static void lend(struct desk *desk)
+{
+	struct ksock_batch *batch = ksocknal_create_batch(&desk->line.node_device);
+
+	expect_true(0, batch != NULL, "another batch", "there is no memory");
+	step(0, "there is one more batch, which is idle");
+	ksocknal_return_batch(desk->node->scheds, batch);
+}
+
+void keep_order(int count, uint32_t large, int lent)
+{
+	struct desk *desk = open_desk(1);
+	struct note *notes[NOTES];
+
+	step(0, "the transport keeps sends until it is told to complete them");
+	desk->line.when = HELD;
+	notes[0] = give(desk, RULE_ORDER, 0, 1, SMALL);
+	settle(desk, RULE_ORDER);
+	for (int i = 0; i < lent; i++)
+		lend(desk);
+	for (int i = 1; i <= count + 1; i++)
+		notes[i] = give(desk, RULE_ORDER, 0, 1, i <= count ? large : SMALL);
+	step(RULE_ORDER, "the first send is done, and all others are at once");
+	desk->line.when = AT_ONCE;
+	let_go(&desk->line.ends[0]);
+	for (int i = 0; i <= count + 1; i++)
+		expect_told(notes[i], RULE_ORDER, STATUS_SUCCESS);
+	close_desk(desk);
+}

@@ -8,7 +8,7 @@
 
 #include "line.h"
 
-enum { NOTES = 8 };
+enum { NOTES = 12, SMALL = 8 /* bytes: a message that is copied into the staging */ };
 
 struct desk;
 
@@ -81,5 +81,11 @@ void close_conn(struct desk *desk, int rule, int end);
 
 /* Somebody lets go of a connection as the last; it is deleted. */
 void bury(struct desk *desk, int rule);
+
+/*
+ * On a connection of its own: one message that goes out at once, while the transport keeps sends;
+ * then `count` large ones and a small one, with `lent` more batches that are idle. All arrive.
+ */
+void keep_order(int count, uint32_t large, int lent);
 
 #endif

@@ -3,7 +3,6 @@
 #include "desk.h"
 
 enum {
-	SMALL = 8,	     /* bytes: a message that is copied into the staging */
 	LONG_PIECE = 60,     /* so many bytes in a piece of a message that is not */
 	LONG_PIECES = 330,   /* for more batches than a turn has */
 	LONGER_PIECES = 280, /* than a few batches have */
@@ -132,25 +131,18 @@ static void fails(void *context)
 	close_desk(desk);
 }
 
+/* A batch has room for four of them, and then for the last one. */
 static void waits_for_room(void *context)
 {
-	enum { MESSAGES = 7, LARGE = 14000 }; /* four of these have room in the staging */
-	struct desk *desk = open_desk(1);
-	struct note *notes[MESSAGES];
-
 	(void)context;
-	step(0, "the transport keeps sends until it is told to complete them");
-	desk->line.when = HELD;
-	for (int i = 0; i < MESSAGES; i++) {
-		notes[i] = give(desk, RULE_ORDER, 0, 1, i > 0 && i < MESSAGES - 1 ? LARGE : SMALL);
-		settle(desk, RULE_ORDER);
-	}
-	step(RULE_ORDER, "the first send is done, and all others are at once");
-	desk->line.when = AT_ONCE;
-	let_go(&desk->line.ends[0]);
-	for (int i = 0; i < MESSAGES; i++)
-		expect_told(notes[i], RULE_ORDER, STATUS_SUCCESS);
-	close_desk(desk);
+	keep_order(5, 14000, 0);
+}
+
+/* Five have room in a batch, but only four in one that is open. */
+static void waits_behind_open(void *context)
+{
+	(void)context;
+	keep_order(9, 13011, 2);
 }
 
 static void sends_in_parts(void *context)
@@ -491,6 +483,7 @@ static const struct lab_exercise exercises[] = {
 	{"a close in the midst of everything", is_closed_anyhow},
 	{"an end while the scheduler is at work", stops},
 	{"messages that do not all have room", waits_for_room},
+	{"messages that find two batches open, and both full", waits_behind_open},
 	{"a message of more pieces than a batch has", sends_in_parts},
 	{"two connections that have much to send", is_fair},
 	{NULL, NULL},

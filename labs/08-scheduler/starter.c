@@ -129,7 +129,8 @@ static struct ksock_batch *next_batch(struct ksock_conn *conn, struct ksock_batc
 	ke_bug_check("NOT-WRITTEN", "next_batch is yours to write");
 }
 
-/* Messages from the head of the queue go into the batch. With the peer's lock held. */
+/* Messages from the head of the queue go into the batch, behind all that was given before them.
+ * With the peer's lock held. */
 static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch)
 {
 	(void)conn;

@@ -42,10 +42,11 @@ static bool in_midst_of_message(const struct ksock_conn *conn)
 	       containing_record(conn->tx_queue.next, struct ksock_tx, entry)->begun;
 }
 
-/* Behind what is in the batch. Lock held. */
+/* Behind what is in the batch, if no other is open: they were given before. Lock held. */
 static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch)
 {
-	while (!is_list_empty(&conn->tx_queue) && batch->bytes < KSOCK_BATCH_BYTES) {
+	while (is_list_empty(&conn->open) && !is_list_empty(&conn->tx_queue) &&
+	       batch->bytes < KSOCK_BATCH_BYTES) {
 		struct ksock_tx *tx =
 			containing_record(conn->tx_queue.next, struct ksock_tx, entry);
 

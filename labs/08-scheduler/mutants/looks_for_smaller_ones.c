@@ -3,8 +3,9 @@ static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch)
 {
 	struct list_entry *entry, *next;
 
-	for (entry = conn->tx_queue.next;
-	     entry != &conn->tx_queue && batch->bytes < KSOCK_BATCH_BYTES; entry = next) {
+	for (entry = conn->tx_queue.next; is_list_empty(&conn->open) && entry != &conn->tx_queue &&
+					  batch->bytes < KSOCK_BATCH_BYTES;
+	     entry = next) {
 		struct ksock_tx *tx = containing_record(entry, struct ksock_tx, entry);
 
 		next = entry->next;

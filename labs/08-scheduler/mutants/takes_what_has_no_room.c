@@ -1,7 +1,8 @@
 /* Breaks rule 13: takes a message whole for which there is no room. */
 static void take_txs(struct ksock_conn *conn, struct ksock_batch *batch)
 {
-	while (!is_list_empty(&conn->tx_queue) && batch->bytes < KSOCK_BATCH_BYTES) {
+	while (is_list_empty(&conn->open) && !is_list_empty(&conn->tx_queue) &&
+	       batch->bytes < KSOCK_BATCH_BYTES) {
 		struct ksock_tx *tx =
 			containing_record(conn->tx_queue.next, struct ksock_tx, entry);
 

@@ -260,6 +260,8 @@ void start_host(struct nodes *nodes, struct host *host, const struct lnet_option
 	whole.device = nodes->device;
 	whole.listen = listen;
 	whole.backlog = 12;
+	if (whole.batches == 0)
+		whole.batches = 2; /* one in hand, and one that can be open */
 	whole.nids = &host->nid;
 	whole.nid_count = 1;
 	whole.portals = host->portals;

@@ -142,7 +142,6 @@ static void test_in_their_order(void)
 	static const struct lnet_options few = {.batches = 3};
 
 	with_nodes(in_their_order, &few);
-	with_nodes(in_their_order, &plain);
 }
 
 /* Several connections, each with more than its turns take: all come to their end. */

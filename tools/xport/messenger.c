@@ -126,6 +126,7 @@ ntstatus messenger_open(struct messenger *messenger, struct lnet_options *option
 					.segment = options->segment};
 	ntstatus status;
 
+	options->keepalive_ns = options->timeout_ns / 4;
 	*messenger = (struct messenger){.device = tcp_create_device(&tcp)};
 	if (messenger->device == NULL)
 		return STATUS_INSUFFICIENT_RESOURCES;

@@ -47,7 +47,9 @@ struct messenger {
 
 /*
  * A node with these options, whose device is made here and counted in options->segment, and the
- * correspondent (NULL: none) as its peer. Leaves nothing behind on failure. A thread.
+ * correspondent (NULL: none) as its peer. In a quarter of the timeout without a message it says
+ * that it is alive, which is how a peer whose machine is gone is noticed. Leaves nothing behind on
+ * failure. A thread.
  */
 ntstatus messenger_open(struct messenger *messenger, struct lnet_options *options,
 			const struct correspondent *correspondent);

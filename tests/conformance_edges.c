@@ -129,7 +129,7 @@ void case_given_up_restart(struct world *world)
 	wait_for_request(&listen, "the listen");
 	end_request(&call);
 	end_request(&listen);
-	visit.host.late = visit.host.ends = 0; /* the second life's are none of the first's */
+	begin_second_life(&visit.host);
 	close_visit(&visit);
 	ex_free_pool(buffer);
 }
@@ -271,7 +271,7 @@ void case_room_again(struct world *world)
 	start_flagged_send(&small, &visit.host.endpoint, "z", 1, TDI_SEND_NON_BLOCKING);
 	CU_ASSERT_EQUAL(wait_for_request(&small, "a send with room"), STATUS_SUCCESS);
 	end_request(&small);
-	visit.host.late = visit.host.ends = 0; /* the second life's are none of the first's */
+	begin_second_life(&visit.host);
 	close_visit(&visit);
 	ex_free_pool(bytes);
 }

@@ -208,6 +208,13 @@ void close_visit(struct visit *visit)
 	ex_free_pool(visit->host.bytes);
 }
 
+/* Interlocked, as the handlers do it: what comes next comes through the kernel. */
+void begin_second_life(struct host *host)
+{
+	interlocked_exchange(&host->ends, 0);
+	interlocked_exchange(&host->late, 0);
+}
+
 bool await(struct host *host, bool (*holds)(struct host *host))
 {
 	for (unsigned i = 0; i < 100000; i++) {

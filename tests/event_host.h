@@ -69,6 +69,9 @@ bool connect_visit(struct visit *visit, struct world *world);
 /* Closes both, and checks that no event was wrong, late, or a second last one. */
 void close_visit(struct visit *visit);
 
+/* The ends that the host has been told of are none of what begins now. */
+void begin_second_life(struct host *host);
+
 /* What the handlers do from now on. */
 void tell(struct host *host, uint32_t take, ntstatus answer, bool keeps);
 

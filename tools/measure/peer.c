@@ -5,6 +5,7 @@
  *   raw-writev  one writev() for 64 messages, or for as many as a turn has
  *   raw-staged  copies messages into a buffer of 64 KiB, and sends that when it is full
  *   raw-epoll   a ping-pong of non-blocking sockets that waits in epoll_wait()
+ *   raw-poll    the same, but asks epoll_wait() again and again
  *
  * The sender blocks. The receiver of a stream reads whatever has come, up to 256 KiB, and finds the
  * messages in it; with more than one connection it asks epoll which.
@@ -291,13 +292,18 @@ static void receive_all(struct peer_run *run)
 struct line {
 	int fd;
 	int epoll; /* or -1 */
+	bool polls;
 };
 
 static void wait_for_line(struct peer_run *run, const struct line *line)
 {
 	struct epoll_event event;
+	int count;
 
-	if (epoll_wait(line->epoll, &event, 1, -1) != 1)
+	do
+		count = epoll_wait(line->epoll, &event, 1, line->polls ? 0 : -1);
+	while (count == 0);
+	if (count < 0)
 		peer_fail(run, "epoll_wait");
 }
 
@@ -355,26 +361,36 @@ static void watch(struct peer_run *run, struct line *line)
 		peer_fail(run, "epoll");
 }
 
-static void ping_line(struct peer_run *run, bool blocking)
+static bool is(const struct peer_run *run, const char *tool)
+{
+	return strcmp(run->tool->name, tool) == 0;
+}
+
+static void open_line(struct peer_run *run, struct line *line, int fd)
+{
+	*line = (struct line){.fd = fd, .epoll = -1, .polls = is(run, "raw-poll")};
+	if (!is(run, "raw-send"))
+		watch(run, line);
+}
+
+static void ping(struct peer_run *run)
 {
 	int listener = listen_and_tell(run);
-	struct line line = {.fd = take_one(run, listener), .epoll = -1};
+	struct line line;
 
-	if (!blocking)
-		watch(run, &line);
+	open_line(run, &line, take_one(run, listener));
 	run->state = &line;
 	peer_ask_rounds(run, ask);
 	close(line.fd);
 	close(listener);
 }
 
-static void echo_line(struct peer_run *run, bool blocking)
+static void echo(struct peer_run *run)
 {
 	struct peer_head *message = peer_allocate(run, run->message_bytes);
-	struct line line = {.fd = call(run), .epoll = -1};
+	struct line line;
 
-	if (!blocking)
-		watch(run, &line);
+	open_line(run, &line, call(run));
 	do {
 		get(run, &line, (char *)message);
 		put(run, &line, (const char *)message);
@@ -383,33 +399,14 @@ static void echo_line(struct peer_run *run, bool blocking)
 	free(message);
 }
 
-static void ping_blocking(struct peer_run *run)
-{
-	ping_line(run, true);
-}
-
-static void echo_blocking(struct peer_run *run)
-{
-	echo_line(run, true);
-}
-
-static void ping_ready(struct peer_run *run)
-{
-	ping_line(run, false);
-}
-
-static void echo_ready(struct peer_run *run)
-{
-	echo_line(run, false);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct peer_tool tools[] = {
-		{"raw-send", receive_all, send_each, ping_blocking, echo_blocking},
+		{"raw-send", receive_all, send_each, ping, echo},
 		{"raw-writev", receive_all, send_vectors, NULL, NULL},
 		{"raw-staged", receive_all, send_from_stage, NULL, NULL},
-		{"raw-epoll", NULL, NULL, ping_ready, echo_ready},
+		{"raw-epoll", NULL, NULL, ping, echo},
+		{"raw-poll", NULL, NULL, ping, echo},
 	};
 
 	return peer_main(argc, argv, tools, sizeof(tools) / sizeof(tools[0]));

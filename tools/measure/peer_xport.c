@@ -3,6 +3,7 @@
  *
  *   xport          schedulers
  *   xport-threads  a thread for each connection
+ *   xport-parks    schedulers, whose processors never poll
  *
  * A message is a PUT without an ACK. The receiver is a node with one interface; the sender has an
  * interface for each connection, which makes them different peers. Each process has one virtual
@@ -44,6 +45,11 @@ static noreturn void fail(struct peer_run *run, const char *what, ntstatus statu
 	peer_fail(run, words);
 }
 
+static bool is(const struct peer_run *run, const char *tool)
+{
+	return strcmp(run->tool->name, tool) == 0;
+}
+
 /* ---- A node, in an executive of its own ------------------------------------------------------ */
 
 struct station {
@@ -61,7 +67,7 @@ struct station {
 
 static void run_executive(struct peer_run *run, ke_thread_routine *main)
 {
-	const struct ke_options options = {.processors = 1};
+	const struct ke_options options = {.processors = 1, .never_polls = is(run, "xport-parks")};
 	ntstatus status = ke_run(&options, main, run);
 
 	if (!nt_success(status))
@@ -88,7 +94,7 @@ static void open_station(struct station *station, struct peer_run *run,
 	ntstatus status;
 
 	*station = (struct station){.run = run, .portals[PORTAL] = *portal, .listen = loopback(0)};
-	station->threads = strcmp(run->tool->name, "xport-threads") == 0;
+	station->threads = is(run, "xport-threads");
 	ke_initialize_spin_lock(&station->lock);
 	ke_initialize_event(&station->over, NOTIFICATION_EVENT, false);
 	station->nids = peer_allocate(run, count * sizeof(station->nids[0]));
@@ -480,6 +486,7 @@ int main(int argc, char **argv)
 	static const struct peer_tool tools[] = {
 		{"xport", receive_all, send_all, ping, echo},
 		{"xport-threads", receive_all, send_all, ping, echo},
+		{"xport-parks", NULL, NULL, ping, echo},
 	};
 
 	return peer_main(argc, argv, tools, sizeof(tools) / sizeof(tools[0]));

@@ -24,11 +24,13 @@ TOOLS = (
     Tool("raw-writev", "raw", "measure-peer", ("stream",)),
     Tool("raw-staged", "raw", "measure-peer", ("stream",)),
     Tool("raw-epoll", "raw", "measure-peer", ("pingpong",)),
+    Tool("raw-poll", "raw", "measure-peer", ("pingpong",)),
     Tool("zeromq", "library", "measure-peer-zeromq", ("stream", "bulk", "pingpong")),
     Tool("nng", "library", "measure-peer-nng", ("stream", "bulk", "pingpong")),
     Tool("iperf3", "raw", "iperf3", ("stream", "bulk")),
     Tool("xport", "xport", "measure-peer-xport", ("stream", "bulk", "pingpong")),
     Tool("xport-threads", "xport", "measure-peer-xport", ("stream", "pingpong")),
+    Tool("xport-parks", "xport", "measure-peer-xport", ("pingpong",)),
 )
 PROGRAMS = sorted({tool.program for tool in TOOLS} - {"iperf3"})
 

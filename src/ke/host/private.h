@@ -17,6 +17,14 @@ enum {
 	POOL_CACHE_BYTES = 4 << 20, /* but not more than this */
 };
 
+/*
+ * How long an idle processor polls before it parks, as long as it has credit. A wait that is
+ * shorter earns one, whether it was polled or parked, up to the limit. One that was polled in vain
+ * costs as much as HOST_VAIN_POLL of them have earned: so no more of a processor's time is wasted
+ * than HOST_POLL_NS in that many short waits, and none when there are no short ones.
+ */
+enum { HOST_POLL_NS = 100 * 1000, HOST_CREDIT_LIMIT = 64, HOST_VAIN_POLL = 32 };
+
 struct pool_block {
 	struct pool_block *next;
 	const struct ke_site *site;
@@ -39,6 +47,8 @@ struct host_processor {
 	bool parked;   /* waits in epoll with nothing to do: whoever else brings work wakes it */
 	bool stopping; /* leave when there is nothing to do */
 	unsigned number;
+	int credit;	     /* more than 0: it polls before it parks */
+	uint64_t idle_since; /* when it had nothing to do any more; 0: it has */
 	struct list_entry interrupts;
 	struct list_entry dpcs;
 	struct list_entry turn;	  /* those of them that this turn will run */
@@ -52,6 +62,7 @@ struct host_processor {
 struct host_state {
 	struct host_processor *processors;
 	unsigned processor_count;
+	uint64_t poll_ns; /* how long an idle processor polls; 0: not at all */
 	uint32_t running;
 	uint32_t connected_interrupts;
 	uint32_t next_home;	  /* the processor that the next system thread is counted to */

@@ -23,11 +23,17 @@
  * A timer is work in this sense, since it may be due before the wait that was computed ends. The
  * wake descriptor is edge-triggered and never read: each write is an edge.
  *
+ * To park and to be woken takes some ten microseconds, and the caches are cold afterwards. Who
+ * waits for an answer often waits for less. So a processor that found nothing polls for a while: it
+ * takes more turns, not parked, which whoever brings it work need not wake it from, and lets other
+ * threads go first before each. It does so as long as short waits are the rule (end_idle).
+ *
  * A DPC, timer or work item stands in the lists of the processor that it was initialised for, and
  * is guarded by that processor's lock. `queued` is cleared before the routine runs, so that the
  * routine, or anyone from then on, may queue it again.
  */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -369,21 +375,39 @@ static bool has_work(const struct host_processor *processor)
 	       !is_list_empty(&processor->work_items);
 }
 
+/* The processor has something to do. */
+static void end_idle(struct host_processor *processor)
+{
+	if (processor->idle_since == 0)
+		return;
+	if (ke_query_interrupt_time() - processor->idle_since < host.poll_ns)
+		processor->credit += processor->credit < HOST_CREDIT_LIMIT;
+	else if (processor->credit > 0)
+		processor->credit -= HOST_VAIN_POLL;
+	processor->idle_since = 0;
+}
+
 /*
- * How long this turn may wait for descriptors: not at all with work at hand, until the first timer,
- * or for ever (NULL). Sets `parked` when it may wait. Lock held.
+ * How long this turn may wait for descriptors: not at all with work at hand or while it polls,
+ * until the first timer, or for ever (NULL). Sets `parked` when it may wait. Lock held.
  */
 static struct timespec *prepare_wait(struct host_processor *processor, struct timespec *wait)
 {
 	uint64_t now, due, left;
 
 	*wait = (struct timespec){0, 0};
-	if (has_work(processor))
+	if (has_work(processor)) {
+		end_idle(processor);
+		return wait;
+	}
+	now = ke_query_interrupt_time();
+	if (processor->idle_since == 0)
+		processor->idle_since = now;
+	if (processor->credit > 0 && now - processor->idle_since < host.poll_ns)
 		return wait;
 	processor->parked = true;
 	if (is_list_empty(&processor->timers))
 		return NULL;
-	now = ke_query_interrupt_time();
 	due = containing_record(processor->timers.next, struct ktimer, entry)->due_ns;
 	left = due > now ? due - now : 0;
 	wait->tv_sec = (time_t)(left / 1000000000u);
@@ -396,17 +420,24 @@ static void poll_descriptors(struct host_processor *processor)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
 	struct timespec wait, *timeout = prepare_wait(processor, &wait);
+	bool polls = processor->idle_since != 0 && !processor->parked;
 	int count;
 
 	host_unlock(&processor->lock);
+	if (polls)
+		sched_yield(); /* what it waits for may need this very processor of the machine */
 	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
 	if (count < 0 && errno != EINTR)
 		ke_bug_check("HOST", "epoll_pwait2: %s", strerror(errno));
+	if (count > 0)
+		end_idle(processor);
 	for (int i = 0; i < count; i++)
 		if (events[i].data.ptr != NULL)
 			host_run_interrupt(events[i].data.ptr, events[i].events);
 	host_lock(&processor->lock);
 	processor->parked = false;
+	if (has_work(processor))
+		end_idle(processor);
 }
 
 void *host_processor_main(void *context)

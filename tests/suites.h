@@ -23,12 +23,13 @@ void register_scheduler_suite(void);
 void register_stat_suite(void);
 void register_counters_suite(void);
 void register_link_suites(void);
-void register_stream_suite(const struct ground *more); /* also on this transport; or NULL */
+void register_stream_suite(const struct ground *more);	 /* also on this transport; or NULL */
 void register_delivery_suite(const struct ground *more); /* likewise */
-void register_stream_tcp_suite(void);		       /* host only: the same, on tcp too */
-void register_tcp_suites(void);			       /* host only */
-void register_tcp_refusal_suite(void);		       /* host only */
-void register_publish_suite(void);		       /* host only */
-void register_read_suite(void);			       /* host only */
+void register_stream_tcp_suite(void);			 /* host only: the same, on tcp too */
+void register_tcp_suites(void);				 /* host only */
+void register_tcp_refusal_suite(void);			 /* host only */
+void register_idle_suite(void);				 /* host only */
+void register_publish_suite(void);			 /* host only */
+void register_read_suite(void);				 /* host only */
 
 #endif

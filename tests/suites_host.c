@@ -4,6 +4,7 @@
 void register_suites(void)
 {
 	register_ke_suite();
+	register_idle_suite();
 	register_stat_suite();
 	register_verifier_lock_suite();
 	register_io_suite();

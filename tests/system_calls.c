@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -51,4 +52,23 @@ int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
 	if (operation == EPOLL_CTL_ADD && is_refused(CALL_EPOLL_ADD))
 		return -1;
 	return next(epoll_fd, operation, fd, event);
+}
+
+static struct event_waits waits;
+
+struct event_waits count_event_waits(void)
+{
+	return (struct event_waits){__atomic_load_n(&waits.parked, __ATOMIC_RELAXED),
+				    __atomic_load_n(&waits.asked, __ATOMIC_RELAXED)};
+}
+
+int epoll_pwait2(int fd, struct epoll_event *events, int count, const struct timespec *timeout,
+		 const sigset_t *signals)
+{
+	int (*next)(int, struct epoll_event *, int, const struct timespec *, const sigset_t *) =
+		dlsym(RTLD_NEXT, "epoll_pwait2");
+	bool waits_for_it = timeout == NULL || timeout->tv_sec > 0 || timeout->tv_nsec > 0;
+
+	__atomic_fetch_add(waits_for_it ? &waits.parked : &waits.asked, 1, __ATOMIC_RELAXED);
+	return next(fd, events, count, timeout, signals);
 }

@@ -117,7 +117,7 @@ static void send_to_upper(driver_dispatch *upper_does, io_completion_routine *up
 	static ntstatus does_##name(struct device_object *device, struct irp *irp)                 \
 	{                                                                                          \
 		struct bench *bench = device->device_extension;                                    \
-		(void)bench;                                                                       \
+		(void)bench, (void)irp;                                                            \
 		body                                                                               \
 	}
 #define TO_LOWER(name, body)                                                                       \

@@ -486,7 +486,7 @@ int main(int argc, char **argv)
 	static const struct peer_tool tools[] = {
 		{"xport", receive_all, send_all, ping, echo},
 		{"xport-threads", receive_all, send_all, ping, echo},
-		{"xport-parks", NULL, NULL, ping, echo},
+		{"xport-parks", receive_all, send_all, ping, echo},
 	};
 
 	return peer_main(argc, argv, tools, sizeof(tools) / sizeof(tools[0]));

@@ -20,10 +20,16 @@ enum {
 /*
  * How long an idle processor polls before it parks, as long as it has credit. A wait that is
  * shorter earns one, whether it was polled or parked, up to the limit. One that was polled in vain
- * costs as much as HOST_VAIN_POLL of them have earned: so no more of a processor's time is wasted
- * than HOST_POLL_NS in that many short waits, and none when there are no short ones.
+ * costs the price, and doubles it; one that was not lowers it by one. So a poll in vain wastes at
+ * most HOST_POLL_NS in each HOST_LOWEST_PRICE short waits, and far less where that is the rule, as
+ * it is when the one that is waited for needs this very processor of the machine.
  */
-enum { HOST_POLL_NS = 100 * 1000, HOST_CREDIT_LIMIT = 64, HOST_VAIN_POLL = 32 };
+enum {
+	HOST_POLL_NS = 100 * 1000,
+	HOST_CREDIT_LIMIT = 64,
+	HOST_LOWEST_PRICE = 32,
+	HOST_HIGHEST_PRICE = 4096,
+};
 
 struct pool_block {
 	struct pool_block *next;
@@ -48,6 +54,7 @@ struct host_processor {
 	bool stopping; /* leave when there is nothing to do */
 	unsigned number;
 	int credit;	     /* more than 0: it polls before it parks */
+	int price;	     /* of polling in vain */
 	uint64_t idle_since; /* when it had nothing to do any more; 0: it has */
 	struct list_entry interrupts;
 	struct list_entry dpcs;

@@ -33,7 +33,6 @@
  * routine, or anyone from then on, may queue it again.
  */
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -53,6 +52,7 @@ ntstatus host_processor_open(struct host_processor *processor, unsigned number)
 
 	memset(processor, 0, sizeof(*processor));
 	processor->number = number;
+	processor->price = HOST_LOWEST_PRICE;
 	initialize_list_head(&processor->interrupts);
 	initialize_list_head(&processor->dpcs);
 	initialize_list_head(&processor->turn);
@@ -378,12 +378,18 @@ static bool has_work(const struct host_processor *processor)
 /* The processor has something to do. */
 static void end_idle(struct host_processor *processor)
 {
+	bool polled = processor->credit > 0;
+
 	if (processor->idle_since == 0)
 		return;
-	if (ke_query_interrupt_time() - processor->idle_since < host.poll_ns)
+	if (ke_query_interrupt_time() - processor->idle_since < host.poll_ns) {
 		processor->credit += processor->credit < HOST_CREDIT_LIMIT;
-	else if (processor->credit > 0)
-		processor->credit -= HOST_VAIN_POLL;
+		processor->price -= polled && processor->price > HOST_LOWEST_PRICE;
+	} else if (polled) {
+		processor->credit -= processor->price;
+		if (processor->price < HOST_HIGHEST_PRICE)
+			processor->price *= 2;
+	}
 	processor->idle_since = 0;
 }
 
@@ -420,12 +426,9 @@ static void poll_descriptors(struct host_processor *processor)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
 	struct timespec wait, *timeout = prepare_wait(processor, &wait);
-	bool polls = processor->idle_since != 0 && !processor->parked;
 	int count;
 
 	host_unlock(&processor->lock);
-	if (polls)
-		sched_yield(); /* what it waits for may need this very processor of the machine */
 	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
 	if (count < 0 && errno != EINTR)
 		ke_bug_check("HOST", "epoll_pwait2: %s", strerror(errno));

@@ -53,9 +53,6 @@ struct host_processor {
 	bool parked;   /* waits in epoll with nothing to do: whoever else brings work wakes it */
 	bool stopping; /* leave when there is nothing to do */
 	unsigned number;
-	int credit;	     /* more than 0: it polls before it parks */
-	int price;	     /* of polling in vain */
-	uint64_t idle_since; /* when it had nothing to do any more; 0: it has */
 	struct list_entry interrupts;
 	struct list_entry dpcs;
 	struct list_entry turn;	  /* those of them that this turn will run */
@@ -64,6 +61,11 @@ struct host_processor {
 	int epoll_fd;
 	int wake_fd;
 	pthread_t thread;
+
+	/* Its thread's own. */
+	int credit;	     /* more than 0: it polls before it parks */
+	int price;	     /* of polling in vain */
+	uint64_t idle_since; /* when it had nothing to do any more; 0: it has */
 } __attribute__((aligned(128)));
 
 struct host_state {

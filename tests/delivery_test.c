@@ -381,6 +381,34 @@ static void test_full_disk(void)
 	everywhere(fill_disk);
 }
 
+static void end_when_it_gives_up(void *context)
+{
+	struct keeper *keeper = context;
+
+	/* The sender may know, and be gone, before the answer has been acknowledged. */
+	ke_wait_for_single_object(&keeper->gave_up, MILLISECONDS(3000));
+	end_life(keeper);
+}
+
+/* As a program does that can do nothing more. */
+static void give_up(struct scene *scene)
+{
+	struct kthread thread;
+
+	prepare(scene, &scene->mailer, 1, 1000);
+	scene->mailer.what.block_bytes = 100;
+	scene->keeper.disks[1].room = 350;
+	must_run(&thread, end_when_it_gives_up, &scene->keeper);
+	CU_ASSERT_EQUAL(deliver(&scene->mailer), STATUS_DATA_NOT_ACCEPTED);
+	ke_wait_for_thread(&thread);
+	must_live(&scene->keeper);
+}
+
+static void test_give_up(void)
+{
+	everywhere(give_up);
+}
+
 static void ask_nobody(struct scene *scene)
 {
 	prepare(scene, &scene->mailer, 1, 100);
@@ -499,6 +527,7 @@ void register_delivery_suite(const struct ground *more)
 		 test_resume_both},
 		{"what is finished is not sent again", test_twice},
 		{"a full disk is told, and when there is room it goes on", test_full_disk},
+		{"a receiver that ends when it has given up has told the sender", test_give_up},
 		{"a receiver that is not there is given up", test_nobody},
 		{"a whole that the receiver has more of, or will not have, is refused",
 		 test_refused},

@@ -84,6 +84,8 @@ static void closed(void *owner, struct lnet_transfer *transfer)
 	if (transfer->id < DISKS)
 		keeper->disks[transfer->id].closed++;
 	ke_release_spin_lock(&keeper->lock, irql);
+	if (!nt_success(transfer->failure))
+		ke_set_event(&keeper->gave_up);
 }
 
 static bool is_retiring(struct keeper *keeper)
@@ -130,6 +132,7 @@ void initialize_keeper(struct keeper *keeper, struct device_object *device,
 		(struct keeper){.device = device, .place = *place, .most = DISKS, .nid = nid_of(1)};
 	ke_initialize_spin_lock(&keeper->lock);
 	ke_initialize_event(&keeper->work, SYNCHRONIZATION_EVENT, false);
+	ke_initialize_event(&keeper->gave_up, SYNCHRONIZATION_EVENT, false);
 }
 
 bool begin_life(struct keeper *keeper)

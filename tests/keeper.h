@@ -44,6 +44,7 @@ struct keeper {
 	struct kevent work; /* synchronization */
 	struct list_entry steps;
 	bool retiring;
+	struct kevent gave_up; /* synchronization: a transfer that had failed was closed */
 };
 
 /* With no life yet, and nothing on its disks. */

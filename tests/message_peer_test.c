@@ -139,6 +139,59 @@ static void answer_get(struct hand *hand, const struct lnet_header *get, uint64_
 	hand_send(hand, &reply, payload, 0);
 }
 
+/* An answer is the last thing that comes, perhaps before the transport says that the message went.
+ */
+static void last_words(struct nodes *nodes, uint32_t type)
+{
+	struct hand hand = {.version = KSOCK_PROTO_V3};
+	struct ksock_peer *peer = peer_of_hand(nodes, NULL);
+	struct letter letter = {0};
+	uint8_t *payload = need_pool(LENGTH);
+	struct ksock_message_header message;
+	struct lnet_header asked;
+	struct sheet into;
+
+	make_sheet(&into, LENGTH, 2, false);
+	fill_pattern(payload, 4, 0, LENGTH);
+	hand_call(&hand, nodes, 0);
+	hand_greet(&hand);
+	answer_put(&hand, &(struct lnet_header){0}, 0, 0); /* and now it stands */
+	while (type == LNET_MSG_PUT
+		       ? start_put(&letter, peer, PORTAL_PLACED, 1, NULL, LNET_ACK_WANTED)
+		       : start_get(&letter, peer, PORTAL_PLACED, 1, &into.payload),
+	       letter.tx.conn == NULL) /* until then there is none to use */
+		CU_ASSERT_EQUAL(wait_for_letter(&letter), STATUS_HOST_UNREACHABLE);
+	CU_ASSERT(hand_hear_message(&hand, &message, &asked));
+	CU_ASSERT_EQUAL(asked.type, type);
+	if (type == LNET_MSG_PUT)
+		answer_put(&hand, &asked, 0, 0);
+	else
+		answer_get(&hand, &asked, 0, payload);
+	tdi_disconnect(&hand.stream->file, TDI_DISCONNECT_RELEASE);
+	CU_ASSERT_EQUAL(wait_for_letter(&letter), STATUS_SUCCESS);
+	hand_hang_up(&hand);
+	ksocknal_put_peer(peer);
+	stop_nodes(nodes);
+	drop_sheet(&into);
+	ex_free_pool(payload);
+}
+
+static void last_ack(struct nodes *nodes)
+{
+	last_words(nodes, LNET_MSG_PUT);
+}
+
+static void last_reply(struct nodes *nodes)
+{
+	last_words(nodes, LNET_MSG_GET);
+}
+
+static void test_last_words(void)
+{
+	with_nodes(last_ack, &plain);
+	with_nodes(last_reply, &plain);
+}
+
 /* Answers to messages that do not exist, have had theirs, or are of another kind. */
 static void invented_answers(struct nodes *nodes)
 {
@@ -433,6 +486,7 @@ void register_message_peer_suite(void)
 	static const struct test_case cases[] = {
 		{"a peer of the other byte order, of version 2, of both", test_strangers},
 		{"answers that are late, or that nobody has asked for", test_invented_answers},
+		{"an answer counts, though the connection ends with it", test_last_words},
 		{"zero-copy ACKs: one, two, a range", test_zero_copy_words},
 		{"a peer comes back with another life", test_another_life},
 		{"a node is started anew", test_restarted},

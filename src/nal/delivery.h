@@ -105,6 +105,7 @@ struct lnet_transfer {
 	bool opened;
 	uint64_t used_ns;
 	ntstatus failure;
+	bool told;		       /* an answer tells of it */
 	struct lnet_incoming *taking;  /* whose payload comes in, or is with the owner */
 	struct lnet_incoming *waiting; /* that can't be judged now; linked by `context` */
 	struct lnet_iov piece;
@@ -114,11 +115,11 @@ struct lnet_transfer {
 /*
  * The owner is given a step at PASSIVE_LEVEL, on a virtual processor, and answers it once with
  * lnet_step_done, from wherever he likes: who has to wait, as a file's owner has, lets a thread of
- * his do it. A transfer has one step at a time. After an error it is closed, once the sender has
- * been told; but after STATUS_CANCELLED, by which he says that he is leaving,
- * senders are told to ask again. `closed` is called for each transfer, between steps; then it is
- * gone. One that has been idle can be closed for want of room, and opened again later: what counts
- * is what is kept. While there is no room senders are told to ask again.
+ * his do it. A transfer has one step at a time. After an error it is closed, once the transport has
+ * the answer that tells the sender; but after STATUS_CANCELLED, by which he says that he is
+ * leaving, senders are told to ask again. `closed` is called for each transfer, between steps; then
+ * it is gone. One that has been idle can be closed for want of room, and opened again later: what
+ * counts is what is kept. While there is no room senders are told to ask again.
  */
 struct lnet_receiver {
 	uint32_t most;	      /* transfers at the same time, at least 1 */

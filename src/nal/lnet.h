@@ -23,6 +23,7 @@
  *   a GET               when its REPLY has come: `length` bytes of it
  *
  * or when that can't be any more, with the reason; and STATUS_IO_TIMEOUT when it takes too long.
+ * What has been answered has arrived: then it does not count how the connection ends.
  * Messages for a peer go out in the order in which they were given, those of the same type of
  * connection (see `typed`), and with none lost in between until a connection breaks. Nothing is
  * sent a second time: who needs more than that wants ACKs, and decides for itself.

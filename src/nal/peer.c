@@ -137,7 +137,11 @@ static void forget_awaiting(struct ksock_tx *tx)
 void ksocknal_tx_happened(struct ksock_tx *tx, uint8_t what, ntstatus status,
 			  struct list_entry *done)
 {
-	if (!nt_success(status) && tx->status == STATUS_SUCCESS)
+	/* What its peer has answered has arrived, however the sending of it ends. */
+	bool answered = tx->handle != 0 && (tx->waits & KSOCK_TX_ANSWERED) == 0;
+
+	if (!nt_success(status) && tx->status == STATUS_SUCCESS &&
+	    (!answered || what == KSOCK_TX_REPLIED))
 		tx->status = status;
 	if ((tx->waits & what) == 0)
 		return;

@@ -252,6 +252,8 @@ void lnet_step_done(struct lnet_transfer *transfer, ntstatus status)
 
 struct answer {
 	struct lnet_iov piece;
+	uint64_t id;
+	bool tells_failure;
 	unsigned char bytes[LNET_ANSWER_BYTES];
 };
 
@@ -275,41 +277,75 @@ static void compose(struct answer *answer, const struct lnet_transfer *transfer)
 	encode(answer->bytes, state == LNET_STATE_OPENING ? 0 : transfer->position);
 	encode(answer->bytes + 8, state);
 	answer->piece = (struct lnet_iov){answer->bytes, sizeof(answer->bytes)};
+	answer->tells_failure = state == LNET_STATE_FAILED;
+}
+
+/* What was asked for, begun anew if nobody has it. Lock held; NULL: as begin_transfer. */
+static struct lnet_transfer *find_or_begin(struct lnet_receiver *receiver,
+					   const struct lnet_header *header, bool *fresh,
+					   struct list_entry *gone)
+{
+	struct lnet_transfer *transfer = find_transfer(receiver, header->msg.get.match_bits);
+
+	if (transfer != NULL && transfer->told && is_idle(transfer)) { /* so he asks to try again */
+		close_later(transfer, gone);
+		transfer = NULL;
+	}
+	*fresh = transfer == NULL;
+	if (transfer == NULL)
+		transfer =
+			begin_transfer(receiver, header->msg.get.match_bits, header->src_nid, gone);
+	return transfer;
 }
 
 static ntstatus get_comes(void *owner, const struct lnet_header *header, struct lnet_payload *from)
 {
 	struct lnet_receiver *receiver = owner;
 	struct answer *answer = ex_allocate_pool(sizeof(*answer));
-	struct lnet_transfer *transfer, *fresh = NULL;
+	struct lnet_transfer *transfer;
 	struct list_entry gone;
+	bool fresh;
 	kirql irql;
 
 	if (answer == NULL)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	initialize_list_head(&gone);
 	irql = ke_acquire_spin_lock(&receiver->lock);
-	transfer = find_transfer(receiver, header->msg.get.match_bits);
-	if (transfer == NULL)
-		transfer = fresh = begin_transfer(receiver, header->msg.get.match_bits,
-						  header->src_nid, &gone);
+	transfer = find_or_begin(receiver, header, &fresh, &gone);
 	compose(answer, transfer);
-	if (transfer != NULL && !nt_success(transfer->failure) && is_idle(transfer))
-		close_later(transfer, &gone);
+	answer->id = header->msg.get.match_bits;
+	if (transfer != NULL)
+		transfer->told = !nt_success(transfer->failure);
 	ke_release_spin_lock(&receiver->lock, irql);
 	close_all(receiver, &gone);
-	if (fresh != NULL)
-		receiver->step(receiver->owner, fresh);
+	if (fresh && transfer != NULL)
+		receiver->step(receiver->owner, transfer);
 	*from = (struct lnet_payload){
 		.length = sizeof(answer->bytes), .count = 1, .iov = &answer->piece};
 	return STATUS_SUCCESS;
 }
 
+/*
+ * Only now a failure has been told, and what has failed is closed: its owner may be waiting for
+ * that, to end. If the answer is lost, the sender asks again.
+ */
 static void reply_is_out(void *owner, const struct lnet_payload *from, ntstatus status)
 {
-	(void)owner;
-	(void)status;
-	ex_free_pool(containing_record(from->iov, struct answer, piece));
+	struct lnet_receiver *receiver = owner;
+	struct answer *answer = containing_record(from->iov, struct answer, piece);
+	struct lnet_transfer *transfer;
+	struct list_entry gone;
+	kirql irql;
+
+	initialize_list_head(&gone);
+	irql = ke_acquire_spin_lock(&receiver->lock);
+	transfer = answer->tells_failure && nt_success(status) ? find_transfer(receiver, answer->id)
+							       : NULL;
+	if (transfer != NULL && transfer->told && is_idle(transfer))
+		close_later(transfer, &gone);
+	ke_release_spin_lock(&receiver->lock, irql);
+	close_all(receiver, &gone);
+	ex_free_pool(answer);
 }
 
 /* ---- Beginning and end --------------------------------------------------------------------- */

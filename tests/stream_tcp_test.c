@@ -89,11 +89,38 @@ static void test_come_and_go(void)
 	CU_ASSERT_EQUAL(open_descriptors(), before);
 }
 
+/* The daemon's end says goodbye first, so that it lingers on the port, which the system chose. */
+static void open_again(void *context)
+{
+	struct town town;
+	struct talk talk;
+
+	(void)context;
+	open_town(&town, &tcp_ground, 4);
+	if (begin_talk(&town, &talk)) {
+		release(talk.called);
+		CU_ASSERT_EQUAL(hear_end(talk.caller), STATUS_GRACEFUL_DISCONNECT);
+		release(talk.caller);
+		CU_ASSERT_EQUAL(hear_end(talk.called), STATUS_GRACEFUL_DISCONNECT);
+		end_talk(&talk);
+	}
+	tdi_stop_daemon(&town.daemon);
+	CU_ASSERT_EQUAL(tdi_start_daemon(&town.daemon, town.device, &town.place, 4, 0),
+			STATUS_SUCCESS);
+	close_town(&town);
+}
+
+static void test_open_again(void)
+{
+	in_executive(open_again, NULL);
+}
+
 void register_stream_tcp_suite(void)
 {
 	static const struct test_case cases[] = {
 		{"1000 connections come and go in any order, and leave nothing behind",
 		 test_come_and_go},
+		{"a daemon begins again on the port that the system chose", test_open_again},
 		{NULL, NULL},
 	};
 

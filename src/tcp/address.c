@@ -181,19 +181,19 @@ static bool listener_interrupted(struct kinterrupt *interrupt, void *context)
  */
 static ntstatus start_listening(struct tcp_address *address)
 {
+	ntstatus status = STATUS_SUCCESS;
+
 	if (address->closed)
 		return STATUS_INVALID_ADDRESS_COMPONENT;
-	if (!address->watched) {
-		ntstatus status = ke_host_watch_descriptor(&address->interrupt, address->fd);
-
-		if (!nt_success(status))
-			return status;
-		address->watched = true;
-	}
-	if (!address->listening && listen(address->fd, BACKLOG) != 0)
-		return tcp_status_of(errno);
-	address->listening = true;
-	return STATUS_SUCCESS;
+	if (!address->watched)
+		status = ke_host_watch_descriptor(&address->interrupt, address->fd);
+	if (!nt_success(status))
+		return status;
+	address->watched = true;
+	if (!address->listening)
+		status = tcp_listen_socket(address->fd, BACKLOG);
+	address->listening = nt_success(status);
+	return status;
 }
 
 static void refuse_listener(struct tcp_connection *connection, ntstatus status)

@@ -138,6 +138,7 @@ static inline struct tcp_send *tcp_send_of(struct irp *irp)
 ntstatus tcp_status_of(int error);
 int tcp_open_socket(const struct tcp_options *options, uint16_t address_type, ntstatus *status);
 ntstatus tcp_bind_socket(int fd, const struct transport_address *address, bool connecting);
+ntstatus tcp_listen_socket(int fd, int backlog);
 ntstatus tcp_connect_socket(int fd, const struct transport_address *remote);
 /* The next connection that waits at a listening socket; -1 and *status, STATUS_PENDING for none. */
 int tcp_accept_socket(int fd, const struct tcp_options *options, struct transport_address *remote,

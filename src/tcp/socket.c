@@ -172,6 +172,18 @@ ntstatus tcp_bind_socket(int fd, const struct transport_address *address, bool c
 								  : tcp_status_of(errno);
 }
 
+/*
+ * What it accepts lingers on the port, for a minute after the last word was ours. Whoever asks for
+ * the port by its number meanwhile, as the next life of a server does, gets it only if both say so:
+ * what is accepted inherits this. bind does not say it of a port that the system chooses, which is
+ * nobody else's until it is listened on.
+ */
+ntstatus tcp_listen_socket(int fd, int backlog)
+{
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return listen(fd, backlog) == 0 ? STATUS_SUCCESS : tcp_status_of(errno);
+}
+
 ntstatus tcp_connect_socket(int fd, const struct transport_address *remote)
 {
 	struct sockaddr_storage storage;

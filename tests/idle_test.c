@@ -1,37 +1,57 @@
 /*
  * What an idle processor of the host does: it polls while what it waits for comes soon, and parks
- * where that is of no use. A timer is waited for that sets itself again.
+ * where that is of no use. It waits for a timer that sets itself again.
  */
 #include "executive.h"
 #include "suites.h"
 #include "system_calls.h"
 
-enum { BEATS = 1000, SHORT_NS = 20000, LONG_NS = 1000000, TRIES = 100 };
+enum { BEATS = 1000, SHORT_NS = 20000, LONG_NS = 300000, TRIES = 50 };
 
-/* Beats quickly, then slowly. */
+/* Beats `quick` times, then `mixed` times, of which so many in a hundred are slow, then slowly. */
 struct metronome {
+	unsigned quick, mixed, slow;
+	unsigned slow_in_a_hundred;
+	uint32_t random;
 	struct ktimer timer;
 	struct kdpc dpc;
 	struct kevent over;
-	unsigned quick_left, slow_left;
-	struct event_waits at_change, at_end;
+	struct event_waits begun, quick_over, all_over;
 };
+
+static uint64_t next_beat_ns(struct metronome *metronome)
+{
+	if (metronome->quick > 0) {
+		metronome->quick--;
+		return SHORT_NS;
+	}
+	if (metronome->mixed > 0) {
+		metronome->mixed--;
+		metronome->random = metronome->random * 1664525 + 1013904223;
+		return (metronome->random >> 16) % 100 < metronome->slow_in_a_hundred ? LONG_NS
+										      : SHORT_NS;
+	}
+	if (metronome->slow > 0) {
+		metronome->slow--;
+		return LONG_NS;
+	}
+	return 0;
+}
 
 static void beat(struct kdpc *dpc, void *context)
 {
 	struct metronome *metronome = context;
+	bool quick = metronome->quick > 0;
+	uint64_t next_ns = next_beat_ns(metronome);
 
-	if (metronome->quick_left > 0) {
-		metronome->quick_left--;
-		ke_set_timer(&metronome->timer, SHORT_NS, dpc);
-		metronome->at_change = count_event_waits();
-	} else if (metronome->slow_left > 0) {
-		metronome->slow_left--;
-		ke_set_timer(&metronome->timer, LONG_NS, dpc);
-	} else {
-		metronome->at_end = count_event_waits();
-		ke_set_event(&metronome->over);
+	if (quick)
+		metronome->quick_over = count_event_waits();
+	if (next_ns > 0) {
+		ke_set_timer(&metronome->timer, next_ns, dpc);
+		return;
 	}
+	metronome->all_over = count_event_waits();
+	ke_set_event(&metronome->over);
 }
 
 static void run_metronome(void *context)
@@ -41,7 +61,7 @@ static void run_metronome(void *context)
 	ke_initialize_event(&metronome->over, NOTIFICATION_EVENT, false);
 	ke_initialize_dpc(&metronome->dpc, beat, metronome, 0);
 	ke_initialize_timer(&metronome->timer);
-	metronome->at_change = count_event_waits();
+	metronome->begun = metronome->quick_over = count_event_waits();
 	ke_set_timer(&metronome->timer, SHORT_NS, &metronome->dpc);
 	CU_ASSERT_EQUAL(ke_wait_for_single_object(&metronome->over, SOON), STATUS_SUCCESS);
 }
@@ -51,61 +71,81 @@ static struct event_waits difference(struct event_waits from, struct event_waits
 	return (struct event_waits){to.parked - from.parked, to.asked - from.asked};
 }
 
-/* How the only processor has waited for quick beats. */
-static struct event_waits wait_quick(unsigned beats, bool never_polls)
+static void run_alone(ke_thread_routine *routine, void *context, bool never_polls)
 {
 	const struct ke_options options = {.processors = 1, .never_polls = never_polls};
-	struct metronome metronome = {.quick_left = beats};
-	struct event_waits before = count_event_waits();
 
-	CU_ASSERT_EQUAL(ke_run(&options, run_metronome, &metronome), STATUS_SUCCESS);
-	return difference(before, metronome.at_end);
+	CU_ASSERT_EQUAL(ke_run(&options, routine, context), STATUS_SUCCESS);
 }
 
-/* And for slow ones that came after quick ones. */
-static struct event_waits wait_slow(unsigned quick_beats, unsigned beats)
+/* How the only processor has waited for these beats. */
+static struct event_waits waits_for(struct metronome metronome, bool never_polls)
 {
-	const struct ke_options options = {.processors = 1};
-	struct metronome metronome = {.quick_left = quick_beats, .slow_left = beats};
-
-	CU_ASSERT_EQUAL(ke_run(&options, run_metronome, &metronome), STATUS_SUCCESS);
-	return difference(metronome.at_change, metronome.at_end);
+	run_alone(run_metronome, &metronome, never_polls);
+	return difference(metronome.begun, metronome.all_over);
 }
 
-/* On a machine that is busy with other things it is not as soon as that, each time. */
+/* Whether it has parked for less than half of them. A busy machine makes short waits long. */
+static bool polls_for(const struct metronome *metronome)
+{
+	for (int tries = 0; tries < TRIES; tries++)
+		if (2 * waits_for(*metronome, false).parked < waits_for(*metronome, true).parked)
+			return true;
+	return false;
+}
+
 static void test_short_waits(void)
 {
-	struct event_waits polling, parking;
-	int tries = 0;
+	const struct metronome metronome = {.quick = BEATS};
 
-	do {
-		polling = wait_quick(BEATS, false);
-		parking = wait_quick(BEATS, true);
-	} while (2 * polling.parked >= parking.parked && ++tries < TRIES);
-	CU_ASSERT(2 * polling.parked < parking.parked);
+	CU_ASSERT(polls_for(&metronome));
+}
+
+static void test_few_long_waits(void)
+{
+	const struct metronome metronome = {.mixed = 20 * BEATS, .slow_in_a_hundred = 1};
+
+	CU_ASSERT(polls_for(&metronome));
 }
 
 /* A turn for the timer, one for its DPC, and one that finds nothing, for each beat. */
 static void test_long_waits(void)
 {
-	CU_ASSERT(wait_slow(0, BEATS).asked < 4 * BEATS);
+	const struct metronome metronome = {.slow = BEATS};
+
+	CU_ASSERT(waits_for(metronome, false).asked < 4 * BEATS);
 }
 
 /* It polls in vain a few times: that is some thousand questions, and not so many for each beat. */
 static void test_no_more_short_waits(void)
 {
-	CU_ASSERT(wait_slow(BEATS, BEATS).asked < 20 * BEATS);
+	struct metronome metronome = {.quick = BEATS, .slow = BEATS};
+
+	run_alone(run_metronome, &metronome, false);
+	CU_ASSERT(difference(metronome.quick_over, metronome.all_over).asked < 20 * BEATS);
+}
+
+static void test_many_long_waits(void)
+{
+	const struct metronome metronome = {.mixed = 20 * BEATS, .slow_in_a_hundred = 10};
+	uint64_t parked = waits_for(metronome, false).parked;
+
+	CU_ASSERT(10 * parked > 9 * waits_for(metronome, true).parked);
 }
 
 static void test_never(void)
 {
-	CU_ASSERT(wait_quick(BEATS, true).asked < 4 * BEATS);
+	const struct metronome metronome = {.quick = BEATS};
+
+	CU_ASSERT(waits_for(metronome, true).asked < 4 * BEATS);
 }
 
 void register_idle_suite(void)
 {
 	static const struct test_case cases[] = {
 		{"a processor polls while what it waits for comes soon", test_short_waits},
+		{"it goes on polling if one wait in a hundred is long", test_few_long_waits},
+		{"it gives it up if one in ten is", test_many_long_waits},
 		{"it does not poll when what it waits for takes long", test_long_waits},
 		{"it stops polling when what comes soon has ended", test_no_more_short_waits},
 		{"it never polls when the options say so", test_never},

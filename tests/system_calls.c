@@ -65,10 +65,12 @@ struct event_waits count_event_waits(void)
 int epoll_pwait2(int fd, struct epoll_event *events, int count, const struct timespec *timeout,
 		 const sigset_t *signals)
 {
-	int (*next)(int, struct epoll_event *, int, const struct timespec *, const sigset_t *) =
-		dlsym(RTLD_NEXT, "epoll_pwait2");
+	static int (*next)(int, struct epoll_event *, int, const struct timespec *,
+			   const sigset_t *);
 	bool waits_for_it = timeout == NULL || timeout->tv_sec > 0 || timeout->tv_nsec > 0;
 
+	if (__atomic_load_n(&next, __ATOMIC_RELAXED) == NULL)
+		__atomic_store_n(&next, dlsym(RTLD_NEXT, "epoll_pwait2"), __ATOMIC_RELAXED);
 	__atomic_fetch_add(waits_for_it ? &waits.parked : &waits.asked, 1, __ATOMIC_RELAXED);
 	return next(fd, events, count, timeout, signals);
 }

@@ -25,8 +25,8 @@
  *
  * To park and to be woken takes some ten microseconds, and the caches are cold afterwards. Who
  * waits for an answer often waits for less. So a processor that found nothing polls for a while: it
- * takes more turns, not parked, which whoever brings it work need not wake it from, and lets other
- * threads go first before each. It does so as long as short waits are the rule (end_idle).
+ * takes more turns, not parked, and whoever brings it work need not wake it. It does so as long as
+ * nearly all waits are short (end_idle).
  *
  * A DPC, timer or work item stands in the lists of the processor that it was initialised for, and
  * is guarded by that processor's lock. `queued` is cleared before the routine runs, so that the
@@ -375,22 +375,36 @@ static bool has_work(const struct host_processor *processor)
 	       !is_list_empty(&processor->work_items);
 }
 
-/* The processor has something to do. */
+/* There is something to do: what the wait for it says about the next. */
 static void end_idle(struct host_processor *processor)
 {
 	bool polled = processor->credit > 0;
 
 	if (processor->idle_since == 0)
 		return;
-	if (ke_query_interrupt_time() - processor->idle_since < host.poll_ns) {
+	if (ke_query_interrupt_time() - processor->idle_since < HOST_POLL_NS) {
 		processor->credit += processor->credit < HOST_CREDIT_LIMIT;
-		processor->price -= polled && processor->price > HOST_LOWEST_PRICE;
+		if (polled)
+			processor->price -= (processor->price - HOST_LOWEST_PRICE + 31) / 32;
 	} else if (polled) {
 		processor->credit -= processor->price;
-		if (processor->price < HOST_HIGHEST_PRICE)
-			processor->price *= 2;
+		processor->price *= 2;
+		if (processor->price > HOST_HIGHEST_PRICE)
+			processor->price = HOST_HIGHEST_PRICE;
 	}
 	processor->idle_since = 0;
+}
+
+static bool polls_on(struct host_processor *processor)
+{
+	uint64_t now;
+
+	if (host.never_polls)
+		return false;
+	now = ke_query_interrupt_time();
+	if (processor->idle_since == 0)
+		processor->idle_since = now;
+	return processor->credit > 0 && now - processor->idle_since < HOST_POLL_NS;
 }
 
 /*
@@ -402,18 +416,12 @@ static struct timespec *prepare_wait(struct host_processor *processor, struct ti
 	uint64_t now, due, left;
 
 	*wait = (struct timespec){0, 0};
-	if (has_work(processor)) {
-		end_idle(processor);
-		return wait;
-	}
-	now = ke_query_interrupt_time();
-	if (processor->idle_since == 0)
-		processor->idle_since = now;
-	if (processor->credit > 0 && now - processor->idle_since < host.poll_ns)
+	if (has_work(processor) || polls_on(processor))
 		return wait;
 	processor->parked = true;
 	if (is_list_empty(&processor->timers))
 		return NULL;
+	now = ke_query_interrupt_time();
 	due = containing_record(processor->timers.next, struct ktimer, entry)->due_ns;
 	left = due > now ? due - now : 0;
 	wait->tv_sec = (time_t)(left / 1000000000u);
@@ -432,11 +440,12 @@ static void poll_descriptors(struct host_processor *processor)
 	count = epoll_pwait2(processor->epoll_fd, events, EVENTS_PER_TURN, timeout, NULL);
 	if (count < 0 && errno != EINTR)
 		ke_bug_check("HOST", "epoll_pwait2: %s", strerror(errno));
-	if (count > 0)
+	for (int i = 0; i < count; i++) {
+		if (events[i].data.ptr == NULL)
+			continue; /* woken for what stands in the lists, or for nothing any more */
 		end_idle(processor);
-	for (int i = 0; i < count; i++)
-		if (events[i].data.ptr != NULL)
-			host_run_interrupt(events[i].data.ptr, events[i].events);
+		host_run_interrupt(events[i].data.ptr, events[i].events);
+	}
 	host_lock(&processor->lock);
 	processor->parked = false;
 	if (has_work(processor))

@@ -245,7 +245,7 @@ ntstatus ke_run(const struct ke_options *options, ke_thread_routine *main, void 
 	}
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul); /* inherited: timers to the microsecond */
 	host.connected_interrupts = 0;
-	host.poll_ns = options->never_polls ? 0 : HOST_POLL_NS;
+	host.never_polls = options->never_polls;
 	host.processor_count = choose_processor_count(options);
 	host.processors = aligned_alloc(_Alignof(struct host_processor),
 					host.processor_count * sizeof(*host.processors));

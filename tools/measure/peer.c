@@ -12,6 +12,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -357,7 +358,8 @@ static void watch(struct peer_run *run, struct line *line)
 	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
 
 	line->epoll = epoll_create1(0);
-	if (line->epoll < 0 || epoll_ctl(line->epoll, EPOLL_CTL_ADD, line->fd, &event) != 0)
+	if (fcntl(line->fd, F_SETFL, O_NONBLOCK) != 0 || line->epoll < 0 ||
+	    epoll_ctl(line->epoll, EPOLL_CTL_ADD, line->fd, &event) != 0)
 		peer_fail(run, "epoll");
 }
 

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ void lab_watch_signals(void)
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	struct sigaction action = {.sa_handler = end_tool}, before;
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1ul, 0ul, 0ul, 0ul); /* see end_group */
 	signal(SIGPIPE,
 	       SIG_IGN); /* a reader who has seen enough does not keep the work from going */
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
@@ -75,6 +77,17 @@ static int start(pid_t *child, char *const *arguments, const char *output, const
 	return error;
 }
 
+/*
+ * Its leader is gone, and whoever else is in the group, as the linker that cc has started, is our
+ * child now. What it writes is in the folder that is about to be removed.
+ */
+static void end_group(pid_t group)
+{
+	kill(-group, SIGKILL);
+	while (waitpid(-group, NULL, 0) > 0 || errno == EINTR)
+		;
+}
+
 int lab_run_tool(char *const *arguments, const char *output, const char *errors)
 {
 	int status = 0, error;
@@ -94,6 +107,8 @@ int lab_run_tool(char *const *arguments, const char *output, const char *errors)
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	running = 0;
+	if (caught)
+		end_group(child);
 	end_if_caught();
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);

@@ -3,8 +3,9 @@
  *
  * It is the simpler design: no ready lists, no turns to be fair with, and a thread that has nothing
  * to do waits. The same turns of reading and sending run in it, so that a benchmark compares the
- * two ways to schedule them, and nothing else. Its price is in what it does not show here: a stack
- * for each connection, and a switch of threads for each time that something comes.
+ * two ways to schedule them. Its price is in what it does not show here: a stack for each
+ * connection, memory that one thread allocates and another frees, and a switch of threads for each
+ * time that something comes.
  *
  * The thread holds the connection, and ends when that is closed and no owner of a portal has it.
  *

@@ -2,8 +2,9 @@
  * Pool memory on the host.
  *
  * Each thread keeps freed blocks in lists by size class, so that a request's memory costs a few
- * instructions; what a list can't take goes back to malloc, so a thread that only frees does not
- * hoard. Under a sanitizer every block comes from malloc, so that it can see a use after free.
+ * instructions; what a list can't take goes back to malloc. The lists are short, for a thread that
+ * frees what others have allocated fills its own for nothing, and there may be a thousand of them.
+ * Under a sanitizer every block comes from malloc, so that it can see a use after free.
  *
  * What is allocated is counted by the thread that allocates and by the thread that frees, without
  * atomics; only the sum over all threads means anything, and ke_run looks at it when all have

@@ -12,9 +12,9 @@
 #include "ke/ke.h"
 
 enum {
-	POOL_CLASSES = 11,	    /* 64 bytes to 64 KiB: a chunk of what a socket brings */
-	POOL_CACHE_BLOCKS = 256,    /* kept for each class and thread, */
-	POOL_CACHE_BYTES = 4 << 20, /* but not more than this */
+	POOL_CLASSES = 11,	      /* 64 bytes to 64 KiB: a chunk of what a socket brings */
+	POOL_CACHE_BLOCKS = 256,      /* kept for each class and thread, */
+	POOL_CACHE_BYTES = 512 << 10, /* but not more than this */
 };
 
 /*

@@ -139,8 +139,21 @@ static void answer_get(struct hand *hand, const struct lnet_header *get, uint64_
 	hand_send(hand, &reply, payload, 0);
 }
 
-/* An answer is the last thing that comes, perhaps before the transport says that the message went.
- */
+/* A GET into these pieces, or a PUT (NULL), again and again until there is a connection to use. */
+static void ask_hand(struct letter *letter, struct ksock_peer *peer, struct sheet *into)
+{
+	for (;;) {
+		if (into != NULL)
+			start_get(letter, peer, PORTAL_PLACED, 1, &into->payload);
+		else
+			start_put(letter, peer, PORTAL_PLACED, 1, NULL, LNET_ACK_WANTED);
+		if (letter->tx.conn != NULL)
+			return;
+		CU_ASSERT_EQUAL(wait_for_letter(letter), STATUS_HOST_UNREACHABLE);
+	}
+}
+
+/* An answer is the last that comes, perhaps before the transport says that the message went. */
 static void last_words(struct nodes *nodes, uint32_t type)
 {
 	struct hand hand = {.version = KSOCK_PROTO_V3};
@@ -156,11 +169,7 @@ static void last_words(struct nodes *nodes, uint32_t type)
 	hand_call(&hand, nodes, 0);
 	hand_greet(&hand);
 	answer_put(&hand, &(struct lnet_header){0}, 0, 0); /* and now it stands */
-	while (type == LNET_MSG_PUT
-		       ? start_put(&letter, peer, PORTAL_PLACED, 1, NULL, LNET_ACK_WANTED)
-		       : start_get(&letter, peer, PORTAL_PLACED, 1, &into.payload),
-	       letter.tx.conn == NULL) /* until then there is none to use */
-		CU_ASSERT_EQUAL(wait_for_letter(&letter), STATUS_HOST_UNREACHABLE);
+	ask_hand(&letter, peer, type == LNET_MSG_GET ? &into : NULL);
 	CU_ASSERT(hand_hear_message(&hand, &message, &asked));
 	CU_ASSERT_EQUAL(asked.type, type);
 	if (type == LNET_MSG_PUT)
@@ -209,9 +218,7 @@ static void invented_answers(struct nodes *nodes)
 	hand_greet(&hand);
 	answer_put(&hand, &(struct lnet_header){0}, 0, 0); /* and now it stands */
 	answer_get(&hand, &(struct lnet_header){0}, 0, payload);
-	while (start_put(&put, peer, PORTAL_PLACED, 1, NULL, LNET_ACK_WANTED),
-	       put.tx.conn == NULL) /* until then there is none to use */
-		CU_ASSERT_EQUAL(wait_for_letter(&put), STATUS_HOST_UNREACHABLE);
+	ask_hand(&put, peer, NULL);
 	CU_ASSERT(hand_hear_message(&hand, &message, &asked));
 	CU_ASSERT_EQUAL(asked.type, LNET_MSG_PUT);
 	answer_put(&hand, &asked, 1, 0);

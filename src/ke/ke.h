@@ -56,8 +56,7 @@ typedef void ke_thread_routine(void *context);
 struct ke_options {
 	unsigned processors; /* virtual processors, 1 to KE_MAXIMUM_PROCESSORS; 0: a sane default */
 	uint64_t seed;	     /* ke/sim: the schedule; ke/host ignores it */
-	bool never_polls; /* ke/host: an idle processor parks at once, even while work keeps coming
-			   */
+	bool never_polls;    /* ke/host: an idle processor parks at once, see processor.c */
 };
 
 enum { KE_MAXIMUM_PROCESSORS = 64 };

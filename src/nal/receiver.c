@@ -280,46 +280,41 @@ static void compose(struct answer *answer, const struct lnet_transfer *transfer)
 	answer->tells_failure = state == LNET_STATE_FAILED;
 }
 
-/* What was asked for, begun anew if nobody has it. Lock held; NULL: as begin_transfer. */
-static struct lnet_transfer *find_or_begin(struct lnet_receiver *receiver,
-					   const struct lnet_header *header, bool *fresh,
-					   struct list_entry *gone)
+/* Of a failure that was told nothing is kept. Lock held; false: there is none. */
+static bool close_told(struct lnet_transfer *transfer, struct list_entry *gone)
 {
-	struct lnet_transfer *transfer = find_transfer(receiver, header->msg.get.match_bits);
-
-	if (transfer != NULL && transfer->told && is_idle(transfer)) { /* so he asks to try again */
-		close_later(transfer, gone);
-		transfer = NULL;
-	}
-	*fresh = transfer == NULL;
-	if (transfer == NULL)
-		transfer =
-			begin_transfer(receiver, header->msg.get.match_bits, header->src_nid, gone);
-	return transfer;
+	if (transfer == NULL || !transfer->told || !is_idle(transfer))
+		return false;
+	close_later(transfer, gone);
+	return true;
 }
 
 static ntstatus get_comes(void *owner, const struct lnet_header *header, struct lnet_payload *from)
 {
 	struct lnet_receiver *receiver = owner;
+	uint64_t id = header->msg.get.match_bits;
 	struct answer *answer = ex_allocate_pool(sizeof(*answer));
-	struct lnet_transfer *transfer;
+	struct lnet_transfer *transfer, *fresh = NULL;
 	struct list_entry gone;
-	bool fresh;
 	kirql irql;
 
 	if (answer == NULL)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	initialize_list_head(&gone);
 	irql = ke_acquire_spin_lock(&receiver->lock);
-	transfer = find_or_begin(receiver, header, &fresh, &gone);
+	transfer = find_transfer(receiver, id);
+	if (close_told(transfer, &gone)) /* so he asks to try again */
+		transfer = NULL;
+	if (transfer == NULL)
+		transfer = fresh = begin_transfer(receiver, id, header->src_nid, &gone);
 	compose(answer, transfer);
-	answer->id = header->msg.get.match_bits;
+	answer->id = id;
 	if (transfer != NULL)
 		transfer->told = !nt_success(transfer->failure);
 	ke_release_spin_lock(&receiver->lock, irql);
 	close_all(receiver, &gone);
-	if (fresh && transfer != NULL)
-		receiver->step(receiver->owner, transfer);
+	if (fresh != NULL)
+		receiver->step(receiver->owner, fresh);
 	*from = (struct lnet_payload){
 		.length = sizeof(answer->bytes), .count = 1, .iov = &answer->piece};
 	return STATUS_SUCCESS;
@@ -333,16 +328,13 @@ static void reply_is_out(void *owner, const struct lnet_payload *from, ntstatus 
 {
 	struct lnet_receiver *receiver = owner;
 	struct answer *answer = containing_record(from->iov, struct answer, piece);
-	struct lnet_transfer *transfer;
 	struct list_entry gone;
 	kirql irql;
 
 	initialize_list_head(&gone);
 	irql = ke_acquire_spin_lock(&receiver->lock);
-	transfer = answer->tells_failure && nt_success(status) ? find_transfer(receiver, answer->id)
-							       : NULL;
-	if (transfer != NULL && transfer->told && is_idle(transfer))
-		close_later(transfer, &gone);
+	if (answer->tells_failure && nt_success(status))
+		close_told(find_transfer(receiver, answer->id), &gone);
 	ke_release_spin_lock(&receiver->lock, irql);
 	close_all(receiver, &gone);
 	ex_free_pool(answer);

@@ -363,15 +363,10 @@ static void watch(struct peer_run *run, struct line *line)
 		peer_fail(run, "epoll");
 }
 
-static bool is(const struct peer_run *run, const char *tool)
-{
-	return strcmp(run->tool->name, tool) == 0;
-}
-
 static void open_line(struct peer_run *run, struct line *line, int fd)
 {
-	*line = (struct line){.fd = fd, .epoll = -1, .polls = is(run, "raw-poll")};
-	if (!is(run, "raw-send"))
+	*line = (struct line){.fd = fd, .epoll = -1, .polls = peer_is(run, "raw-poll")};
+	if (!peer_is(run, "raw-send"))
 		watch(run, line);
 }
 

@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdnoreturn.h>
+#include <string.h>
 
 enum { PEER_TURN_BYTES = 64 << 10, PEER_CLOCK_BYTES = 64 << 10 };
 
@@ -93,6 +94,12 @@ int peer_main(int argc, char **argv, const struct peer_tool *tools, unsigned too
 
 /* Says WHAT went wrong, and errno's reason, unless it is 0; ends both processes. */
 noreturn void peer_fail(struct peer_run *run, const char *what);
+
+/* Whether this is the tool that is run, where one function serves several. */
+static inline bool peer_is(const struct peer_run *run, const char *tool)
+{
+	return strcmp(run->tool->name, tool) == 0;
+}
 
 void *peer_allocate(struct peer_run *run, uint64_t bytes); /* zeros */
 

@@ -45,11 +45,6 @@ static noreturn void fail(struct peer_run *run, const char *what, ntstatus statu
 	peer_fail(run, words);
 }
 
-static bool is(const struct peer_run *run, const char *tool)
-{
-	return strcmp(run->tool->name, tool) == 0;
-}
-
 /* ---- A node, in an executive of its own ------------------------------------------------------ */
 
 struct station {
@@ -67,7 +62,8 @@ struct station {
 
 static void run_executive(struct peer_run *run, ke_thread_routine *main)
 {
-	const struct ke_options options = {.processors = 1, .never_polls = is(run, "xport-parks")};
+	const struct ke_options options = {.processors = 1,
+					   .never_polls = peer_is(run, "xport-parks")};
 	ntstatus status = ke_run(&options, main, run);
 
 	if (!nt_success(status))
@@ -94,7 +90,7 @@ static void open_station(struct station *station, struct peer_run *run,
 	ntstatus status;
 
 	*station = (struct station){.run = run, .portals[PORTAL] = *portal, .listen = loopback(0)};
-	station->threads = is(run, "xport-threads");
+	station->threads = peer_is(run, "xport-threads");
 	ke_initialize_spin_lock(&station->lock);
 	ke_initialize_event(&station->over, NOTIFICATION_EVENT, false);
 	station->nids = peer_allocate(run, count * sizeof(station->nids[0]));

@@ -23,7 +23,7 @@
  * A timer is work in this sense, since it may be due before the wait that was computed ends. The
  * wake descriptor is edge-triggered and never read: each write is an edge.
  *
- * To park and to be woken takes some ten microseconds, and the caches are cold afterwards. Who
+ * To park and to be woken takes six to ten microseconds, and the caches are cold afterwards. Who
  * waits for an answer often waits for less. So a processor that found nothing polls for a while: it
  * takes more turns, not parked, and whoever brings it work need not wake it. It does so as long as
  * nearly all waits are short (end_idle).
@@ -395,13 +395,10 @@ static void end_idle(struct host_processor *processor)
 	processor->idle_since = 0;
 }
 
-static bool polls_on(struct host_processor *processor)
+static bool polls_on(struct host_processor *processor, uint64_t now)
 {
-	uint64_t now;
-
 	if (host.never_polls)
 		return false;
-	now = ke_query_interrupt_time();
 	if (processor->idle_since == 0)
 		processor->idle_since = now;
 	return processor->credit > 0 && now - processor->idle_since < HOST_POLL_NS;
@@ -416,12 +413,14 @@ static struct timespec *prepare_wait(struct host_processor *processor, struct ti
 	uint64_t now, due, left;
 
 	*wait = (struct timespec){0, 0};
-	if (has_work(processor) || polls_on(processor))
+	if (has_work(processor))
+		return wait;
+	now = ke_query_interrupt_time();
+	if (polls_on(processor, now))
 		return wait;
 	processor->parked = true;
 	if (is_list_empty(&processor->timers))
 		return NULL;
-	now = ke_query_interrupt_time();
 	due = containing_record(processor->timers.next, struct ktimer, entry)->due_ns;
 	left = due > now ? due - now : 0;
 	wait->tv_sec = (time_t)(left / 1000000000u);

@@ -139,9 +139,10 @@ static void in_their_order(struct nodes *nodes)
 
 static void test_in_their_order(void)
 {
-	static const struct lnet_options few = {.batches = 3};
+	static const struct lnet_options few = {.batches = 3}, usual = {.batches = 8};
 
 	with_nodes(in_their_order, &few);
+	with_nodes(in_their_order, &usual);
 }
 
 /* Several connections, each with more than its turns take: all come to their end. */
